@@ -1,0 +1,13 @@
+"""Column names that more than one room uses, spelled once."""
+
+CUSTOMER = "customer_id"
+CUTOFF = "cutoff"
+EVENT_TIME = "event_time"
+KNOWN_TIME = "known_time"
+ORDER = "order_id"
+ORDER_REF = "order_ref"
+PRODUCT = "product_id"
+QUANTITY = "quantity"
+AMOUNT = "amount_minor"
+IS_RETURN = "is_return"
+ROW = "source_row"

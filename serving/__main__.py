@@ -1,0 +1,99 @@
+"""The door of this package: ``python -m serving``."""
+
+import signal
+from typing import Annotated
+
+import typer
+
+from features.door import DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
+
+app = door("From an approved version to a service that predicts and explains over HTTP.")
+
+Model = Annotated[str, typer.Argument(help="Registered model, such as churn.", show_default=False)]
+
+
+@app.command()
+def package(
+    model: Model,
+    version: Annotated[
+        int | None, typer.Option(help="An approved version; the champion if not given.")
+    ] = None,
+    store: Store = None,
+    registry: Registry = None,
+    dry_run: DryRun = False,
+    json_: Json = False,
+) -> None:
+    """Make a Bento of an approved version, after its recorded answers were replayed.
+
+    Verifies the bundle's signature, replays the golden rows in process and over HTTP, signs the
+    release and builds the Bento without the network. A Bento that is there and whole is recognised.
+    """
+    with answering(store, registry) as place:
+        import json
+
+        from serving.package import package as make
+
+        made = make(place, model, version, dry_run=dry_run)
+        if json_:
+            say(json.dumps({"bento": made.bento, "bundle": str(made.bundle), "fresh": made.fresh}))
+        elif not dry_run:
+            say([f"Bento: {made.bento}", f"serve it: python -m serving serve {model}"])
+
+
+@app.command()
+def serve(
+    model: Model,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 = any that is free.", min=0, max=65535)
+    ] = 3000,
+    host: Annotated[
+        str, typer.Option(help="IP address; any but loopback needs API keys.")
+    ] = "127.0.0.1",
+    store: Store = None,
+    registry: Registry = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Serve the packaged champion until Ctrl-C.
+
+    POST /predict and /explain take {"rows": [{column: number or null, ...}]}, GET /model tells what
+    is served, /docs is a page to try it on. Other machines may ask only where API keys are
+    configured: one SHA-256 in hex a line, in PERENNIAL_API_KEYS_FILE or in api_keys in the keys
+    folder.
+    """
+    with answering(store, registry) as place:
+        from serving.serve import Server, packaged
+
+        tag = packaged(place, model)
+        if dry_run:
+            say(f"would serve {tag} on {host} port {port}")
+            return
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the service in order too
+        server = Server(place, tag, host, port)
+        try:
+            server.wait_ready()
+            say(f"{tag} answers at {server.address}, docs at {server.address}/docs")
+            say(f"Ctrl-C stops it; its log: {server.log}")
+            server.wait()
+        finally:
+            server.stop()
+
+
+@app.command()
+def demo(
+    pipelines: Annotated[list[str], typer.Argument(help="Pipelines to run, such as churn.")],
+    source: Annotated[str, typer.Option(help="Source in configs/data.")] = "simulated",
+    set_: Set = [], data_dir: DataDir = None, store: Store = None, registry: Registry = None,  # noqa: B006
+) -> None:  # fmt: skip
+    """Do the whole job: raw file, features, model, review, approval, Bento, answers over HTTP.
+
+    Runs the commands that a user would type, shows them, and stops the service that it started.
+    """
+    with answering(store, registry, data_dir) as place:
+        from serving.demo import demo as run
+        from serving.demo import summary
+
+        say(summary(run(place, pipelines, source, set_)))
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m serving")

@@ -1,0 +1,203 @@
+"""What all services share: routes over one released bundle, behind one guard.
+
+The routes are a FastAPI app whose handlers take the raw request and declare their OpenAPI: they are
+documented like any other, and a request pays for one parse, one prediction and one ``dumps``.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from features.errors import ConfigError, DataError
+from features.settings import Workspace
+from serving import keys
+from serving.guard import FAILED, Guard, Limits, Refused, Rule
+
+if TYPE_CHECKING:
+    from serving.release import Release
+    from training.bundle import Bundle
+
+_STATIC = "/static_content"
+"""Where BentoML keeps the files of Swagger UI, so that the docs page needs no internet."""
+
+_LOOK = Rule(("GET",))
+_HEALTH = ("GET", "HEAD")
+RULES = {
+    "/predict": Rule(("POST",), body=True, shed=True),
+    "/explain": Rule(("POST",), body=True, shed=True),
+    "/model": _LOOK,
+    "/docs": _LOOK,
+    "/openapi.json": _LOOK,
+    f"{_STATIC}/swagger-ui-bundle.js": _LOOK,
+    f"{_STATIC}/swagger-ui.css": _LOOK,
+    "/metrics": _LOOK,
+    "/healthz": Rule(_HEALTH),
+    "/livez": Rule(_HEALTH, open=True),
+    "/readyz": Rule(_HEALTH, open=True),
+}
+"""Every path that answers, of ours and of BentoML's; the guard lets no other through."""
+
+SETTINGS: dict[str, Any] = {
+    "workers": 1,
+    # BentoML's metrics label raw paths and grow without bound; its access log, tracing and limits
+    # stand before the guard. Its time-out cannot be off, so it comes after the guard's deadline.
+    "metrics": {"enabled": False},
+    "logging": {"access": {"enabled": False}},
+    "tracing": {"excluded_urls": ".*"},
+    "traffic": {"timeout": Limits().seconds + 5},
+    # To score a few rows costs less than to wake another thread, and on a busy machine XGBoost's
+    # threads wait for each other. Set in the environment, another number wins.
+    "envs": [{"name": "OMP_NUM_THREADS", "value": "1"}],
+}
+"""Options of ``bentoml.service`` for each service."""
+
+
+class Pin(BaseModel):
+    """Argument of a Bento: which stored model it serves."""
+
+    model: str = "unpinned:none"
+    """Exact tag; set by ``package`` when the Bento is built."""
+
+
+class RawRoute(APIRoute):
+    """A route that hands the raw request to its handler; the rest of it is documentation."""
+
+    def get_route_handler(self) -> Any:
+        """Return the handler itself, without FastAPI's parsing of parameters."""
+        return self.endpoint
+
+
+def guarded(app: ASGIApp) -> Guard:
+    """The guard with our rules and the installation's API keys; read when the server starts."""
+    try:
+        hashes = keys.read_hashes(Workspace.locate().keys)
+    except ConfigError:
+        # Servers take an error here for "no start-up events" and go on. open_release() meets the
+        # same error where it does end the worker; until then no key fits.
+        hashes = ()
+    return Guard(app, RULES, hashes)
+
+
+def new_app() -> FastAPI:
+    """An app without routes; importing a service makes one and reads nothing."""
+    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.router.route_class = RawRoute
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(HTTPException, _unknown)
+    app.add_exception_handler(Exception, _failed)
+    return app
+
+
+def make_app(bundle: "Bundle", release: "Release") -> FastAPI:
+    """The app of one released bundle."""
+    app = new_app()
+    add_routes(app, bundle, release)
+    return app
+
+
+def open_release(app: FastAPI, folder: Path, task: str) -> None:
+    """Verify and load the release in ``folder`` and give ``app`` its routes.
+
+    Raises
+    ------
+    ConfigError
+        If API keys are configured and cannot be read.
+    DataError
+        If the release is not what was signed, or answers another question than ``task``.
+    """
+    # Brings numpy, scipy and xgboost: not for the process that only starts this one.
+    from serving import release
+
+    place = Workspace.locate()
+    keys.read_hashes(place.keys)
+    bundle, statement = release.load(folder, place.keys)
+    found = bundle.answer.task
+    if found != task:
+        raise DataError(f"{folder}: the bundle answers {found!r}, this service {task!r}")
+    add_routes(app, bundle, statement)
+
+
+def add_routes(app: FastAPI, bundle: "Bundle", release: "Release") -> None:
+    """Give ``app`` the routes of one released bundle."""
+    from serving.endpoints import JSON, Endpoints
+    from serving.replies import REFUSALS, ModelReply, RefusalReply, reply_types
+
+    serves, answer = Endpoints(bundle, release), bundle.answer
+    app.title, app.version = f"{release.model}: predict and explain", str(release.version)
+    app.description = (
+        f"{answer.question} Answers come from version {release.version}, approved by "
+        f"{release.reviewer}; it learned from what had happened by {answer.cutoff}. /model lists "
+        "the columns with their meaning, /metrics counts requests for Prometheus, /readyz tells "
+        "whether the service answers."
+    )
+    predicted, explained = reply_types(answer)
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {"model": RefusalReply, "description": said} for status, said in REFUSALS.items()
+    }
+    content = {JSON: {"schema": serves.reader.schema()}}
+    body = {"requestBody": {"required": True, "content": content}}
+    app.add_api_route(
+        "/predict",
+        serves.predict,
+        methods=["POST"],
+        summary="Answers for 1 to 1,000 customers, in the order of the rows",
+        responses={200: {"model": predicted}, **errors},
+        openapi_extra=body,
+    )
+    app.add_api_route(
+        "/explain",
+        serves.explain,
+        methods=["POST"],
+        summary="The same answers with the contribution of every column",
+        responses={200: {"model": explained}, **errors},
+        openapi_extra=body,
+    )
+    app.add_api_route(
+        "/model",
+        serves.model,
+        methods=["GET"],
+        summary="What is served, and who approved it",
+        responses={200: {"model": ModelReply}, 401: errors[401], 500: errors[500]},
+    )
+    app.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
+
+    def described() -> dict[str, Any]:
+        """FastAPI's description with examples, from which it would drop every null."""
+        spec = FastAPI.openapi(app)
+        for path in ("/predict", "/explain"):
+            sent = spec["paths"][path]["post"]["requestBody"]["content"][JSON]
+            sent["example"] = serves.reader.example()
+        return spec
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+async def _docs(request: Request) -> Response:
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=request.app.title,
+        swagger_js_url=f"{_STATIC}/swagger-ui-bundle.js",
+        swagger_css_url=f"{_STATIC}/swagger-ui.css",
+        swagger_favicon_url="data:,",
+    )
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    body = error.body(request.scope.get("state", {}).get("request_id", ""))
+    return Response(body, status_code=error.status, media_type="application/json")
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return await _refused(request, Refused(error.status_code, "refused", error.detail))
+
+
+async def _failed(request: Request, _: Exception) -> Response:
+    return await _refused(request, FAILED)

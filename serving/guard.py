@@ -1,0 +1,273 @@
+"""The door in front of every route: keys, limits, deadlines, shedding, metrics. Pure ASGI.
+
+It knows paths and bytes and nothing of models. Whatever it refuses costs neither JSON parsing nor
+routing, and leaves as ``{code, message, field, request_id}``.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving import keys
+from serving.metrics import OTHER, Metrics
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_JSON = re.compile(rb"application/json(\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
+
+
+@dataclass(eq=False)
+class Refused(Exception):
+    """A request that gets an error reply; none of its texts may hold a value of the request."""
+
+    status: int
+    code: str
+    """One word for programs."""
+    message: str
+    """A sentence for people."""
+    field: str | None = None
+    """What is wrong, such as ``rows[3].rfm__recency_days``."""
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+    def body(self, request_id: str) -> bytes:
+        """The error reply."""
+        told = {"code": self.code, "message": self.message, "field": self.field}
+        return orjson.dumps({**told, "request_id": request_id})
+
+
+FAILED = Refused(500, "internal_error", "the service failed; its log has the request id")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the guard lets through on one path."""
+
+    methods: tuple[str, ...]
+    body: bool = False
+    """Whether requests carry a JSON body."""
+    open: bool = False
+    """Whether it answers without a key."""
+    shed: bool = False
+    """Whether its requests count against the limit of requests in flight."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what one request and all of them may use."""
+
+    body_bytes: int = 1 << 20
+    header_bytes: int = 16 << 10
+    in_flight: int = 64
+    """Requests at work at the same time; more are refused at once."""
+    seconds: float = 10.0
+    """From the first byte of a request to its answer."""
+
+
+class Guard:
+    """ASGI middleware that lets through what its rules allow.
+
+    Parameters
+    ----------
+    app
+        The application behind it.
+    rules
+        Path -> rule; any other path is 404. Paths hold no ids, so they are the metrics' labels too.
+    key_hashes
+        SHA-256 of the API keys; None = no key is asked for.
+    limits
+        Bounds on size, time and number of requests.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        rules: Mapping[str, Rule],
+        key_hashes: Sequence[bytes] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.app, self.rules, self.key_hashes = app, rules, key_hashes
+        self.limits = limits or Limits()
+        self.metrics = Metrics()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let one request through, or answer it here; whatever happens is counted."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        started = time.perf_counter()
+        path = scope["path"] if scope["path"] in self.rules else OTHER
+        request_id = _request_id(scope)
+        # A fresh dict: servers may hand all requests of a connection the same state.
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                extra = [(b"x-request-id", request_id.encode()), (b"cache-control", b"no-store")]
+                extra.append((b"x-content-type-options", b"nosniff"))
+                message = {**message, "headers": [*message.get("headers", ()), *extra]}
+            await send(message)
+
+        try:
+            await self._admit(scope, receive, answer)
+        except Refused as refused:
+            if status == 0:
+                await _reply(answer, refused.status, refused.body(request_id), refused.headers)
+        except _Gone:
+            status = 499
+        except Exception as error:
+            logger.error("request %s on %s failed: %s", request_id, path, _place(error))
+            if status == 0:
+                await _reply(answer, 500, FAILED.body(request_id))
+        finally:
+            self.metrics.observe(path, status or 500, time.perf_counter() - started)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        if sum(len(name) + len(value) for name, value in headers) > self.limits.header_bytes:
+            raise Refused(
+                431, "headers_too_large", f"headers are limited to {self.limits.header_bytes} bytes"
+            )
+        rule = self.rules.get(scope["path"])
+        if not self._may_ask(rule, headers):
+            text = "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"
+            raise Refused(401, "unauthorized", text, headers=((b"www-authenticate", b"Bearer"),))
+        if rule is None:
+            raise Refused(404, "not_found", "no such path; /docs lists them")
+        if scope["method"] not in rule.methods:
+            allowed = ", ".join(rule.methods)
+            text = f"this path takes {allowed}"
+            raise Refused(405, "method_not_allowed", text, headers=((b"allow", allowed.encode()),))
+        if scope["path"] == "/metrics":
+            await _reply(send, 200, self.metrics.text(), kind=self.metrics.content_type)
+            return
+        if rule.body:
+            self._check_body_headers(headers)
+        if not rule.shed:
+            await self._run(rule, scope, receive, send)
+            return
+        if self.metrics.in_flight >= self.limits.in_flight:
+            self.metrics.shed += 1
+            text = "too many requests are at work; try again in a second"
+            raise Refused(503, "overloaded", text, headers=((b"retry-after", b"1"),))
+        self.metrics.in_flight += 1
+        try:
+            await self._run(rule, scope, receive, send)
+        finally:
+            self.metrics.in_flight -= 1
+
+    def _may_ask(self, rule: Rule | None, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        if self.key_hashes is None or (rule is not None and rule.open):
+            return True
+        return keys.fits(headers, self.key_hashes)
+
+    def _check_body_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        kinds = [value.strip() for name, value in headers if name == b"content-type"]
+        if len(kinds) != 1 or not _JSON.fullmatch(kinds[0]):
+            raise Refused(
+                415, "unsupported_media_type", "the body must be sent as application/json in UTF-8"
+            )
+        if any(name == b"content-encoding" for name, _ in headers):
+            raise Refused(
+                415, "unsupported_encoding", "the body must be sent without content-encoding"
+            )
+        declared = [value for name, value in headers if name == b"content-length"]
+        if any(not v.isdigit() or len(v) > 12 or int(v) > self.limits.body_bytes for v in declared):
+            raise self._too_large()
+
+    def _too_large(self) -> Refused:
+        return Refused(
+            413, "body_too_large", f"the body is limited to {self.limits.body_bytes} bytes"
+        )
+
+    async def _run(self, rule: Rule, scope: Scope, receive: Receive, send: Send) -> None:
+        arrived = not rule.body
+        try:
+            async with asyncio.timeout(self.limits.seconds) as deadline:
+                if rule.body:
+                    receive = _replay(await self._body(receive), receive)
+                    arrived = True
+                await self.app(scope, receive, send)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            if not arrived:
+                raise Refused(408, "body_too_slow", "the body did not arrive in time") from None
+            text = "the answer was not ready in time; try again, or send fewer rows"
+            raise Refused(504, "deadline", text, headers=((b"retry-after", b"1"),)) from None
+
+    async def _body(self, receive: Receive) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Gone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self.limits.body_bytes:
+                raise self._too_large()
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+
+class _Gone(Exception):
+    """The client left before its body was whole."""
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    unread = [body]
+
+    async def again() -> Message:
+        if unread:
+            return {"type": "http.request", "body": unread.pop(), "more_body": False}
+        return await receive()
+
+    return again
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode())
+    return os.urandom(12).hex()
+
+
+def _place(error: BaseException) -> str:
+    """Type and line of an error; its text may hold a value, so it is left out."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "an unknown line"
+    return f"{type(error).__name__} at {where}"
+
+
+async def _reply(
+    send: Send,
+    status: int,
+    body: bytes,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    kind: str = "application/json",
+) -> None:
+    given: list[Any] = [
+        (b"content-type", kind.encode()),
+        (b"content-length", str(len(body)).encode()),
+        *headers,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": given})
+    await send({"type": "http.response.body", "body": body})

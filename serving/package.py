@@ -1,0 +1,209 @@
+"""An approved version becomes a Bento: verified, replayed, released, built and noted."""
+
+import logging
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from features.errors import ConfigError, DataError
+from features.settings import Workspace, code_fingerprint, fingerprint
+from features.store import scratch
+from serving import base, bento, release, replay
+from serving.guard import Guard
+from serving.release import Release
+from training import bundle, review
+from training.bundle import TOLERANCE, Bundle
+from training.record import Record
+from training.review import Approved
+
+log = logging.getLogger("perennial")
+
+REQUIREMENTS = (
+    "cryptography", "fastapi", "numpy", "orjson", "pandas", "prometheus-client", "pyarrow",
+    "pydantic", "pyyaml", "scipy", "xgboost-cpu", "xgboost",
+)  # fmt: skip
+"""Distributions of the image beside BentoML, which adds itself; XGBoost in the installed build."""
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A Bento and the bundle that it pins."""
+
+    bento: str
+    """Exact tag."""
+    bundle: Path
+    """The bundle's files in BentoML's store."""
+    fresh: bool
+    """Whether it was built just now."""
+
+
+def package(
+    place: Workspace, model: str, number: int | None = None, *, dry_run: bool = False
+) -> Packaged:
+    """Package an approved version; what is already there and whole is not made again.
+
+    Parameters
+    ----------
+    model
+        Registered name.
+    number
+        Version; None = the champion.
+    dry_run
+        Say what would be done and write nothing.
+
+    Raises
+    ------
+    NotApproved
+        If no reviewer approved the version.
+    DataError
+        If the bundle is not what was approved, or answers otherwise than when it was trained.
+    """
+    granted = review.approved(place, model, number)
+    loaded = _verified(place, granted)
+    statement = Release(
+        model=granted.model,
+        version=granted.version,
+        digest=granted.digest,
+        reviewer=granted.reviewer,
+        approved_at=granted.approved_at,
+    )
+    order = _order(place, loaded, statement)
+    stored = bento.folder(order.home, "models", order.model)
+    files = stored / release.BUNDLE
+    order.keep_model = _whole(stored, statement, place)
+    if order.keep_model and _noted(place, order) and bento.built(order.home, order.bento):
+        log.info("      already packaged as %s: same version, same code", order.bento)
+        return Packaged(order.bento, files, fresh=False)
+    if dry_run:
+        log.info(
+            "      would replay golden rows, build %s in %s and note it", order.bento, order.home
+        )
+        return Packaged(order.bento, files, fresh=False)
+    rows = _replay_in_process(loaded)
+    with scratch(place.store / "packaging") as work:
+        order.release = work / "release"
+        release.write(statement, granted.folder, order.release, bundle.signing_key(place.keys))
+        checked, released = release.load(order.release, place.keys)
+        app = Guard(base.make_app(checked, released), base.RULES)
+        difference = replay.through_app(checked, app)
+        log.info("      %d golden rows over HTTP: largest difference %.1e", rows, difference)
+        _build(order, work / "context")
+    release.verify(stored, place.keys)
+    Record(place.registry).append(
+        "checked", model, granted.version, granted.digest,
+        actor="package", reason="golden rows over HTTP",
+        evidence={"rows": rows, "largest_difference": difference, **order.noted},
+    )  # fmt: skip
+    log.info("      packaged as %s", order.bento)
+    return Packaged(order.bento, files, fresh=True)
+
+
+def _verified(place: Workspace, granted: Approved) -> Bundle:
+    """The approved bundle, loaded after signature and digest were compared."""
+    if not (place.keys / bundle.PRIVATE_KEY).is_file():
+        raise ConfigError(
+            f"{place.keys}: packaging signs the release, and {bundle.PRIVATE_KEY} is not there; "
+            "set PERENNIAL_KEYS_DIR to the folder with the keys that the bundle was signed with"
+        )
+    public = bundle.verifying_key(place.keys)
+    _, digest = bundle.read_verified(granted.folder, public)
+    if digest != granted.digest:
+        raise DataError(
+            f"{granted.folder}: version {granted.version} was approved as {granted.digest[:12]}, "
+            f"the bundle there is {digest[:12]}: restore it, or train and review again"
+        )
+    log.info(
+        "      %s version %d (%s): approved by %s, signature fits",
+        granted.model, granted.version, digest[:12], granted.reviewer,
+    )  # fmt: skip
+    return bundle.load(granted.folder, public)
+
+
+def _order(place: Workspace, loaded: Bundle, statement: Release) -> bento.Order:
+    """What to build: tags follow from the statement, the code and the image's distributions."""
+    service, pins = _service(loaded), _pins()
+    name = f"{statement.model}:v{statement.version}"
+    code = code_fingerprint(*bento.SOURCES)
+    return bento.Order(
+        home=bento.home(place),
+        service=service,
+        model=f"{name}-{fingerprint(statement)}",
+        bento=f"{name}-{fingerprint(statement, service, pins, code)}",
+        description=f"{loaded.answer.question} {statement.model} version {statement.version}.",
+        requirements=pins,
+    )
+
+
+def _whole(stored: Path, statement: Release, place: Workspace) -> bool:
+    """Whether the stored model is what is to be released, as it was signed."""
+    try:
+        return release.verify(stored, place.keys) == statement
+    except DataError:
+        return False
+
+
+def _noted(place: Workspace, order: bento.Order) -> bool:
+    """Whether the record says that this Bento was checked: a killed run leaves no note."""
+    entries = Record(place.registry).entries(order.bento.partition(":")[0])
+    return any(e.event == "checked" and e.evidence.get("bento") == order.bento for e in entries)
+
+
+def _service(loaded: Bundle) -> str:
+    """The service for the bundle's question: ``Churn`` of ``serving/churn.py`` answers churn."""
+    task = loaded.answer.task
+    if find_spec(f"serving.{task}") is None:
+        raise ConfigError(
+            f"no service for the question {task!r}: add serving/{task}.py (see serving/churn.py)"
+        )
+    return f"serving.{task}:{task.title().replace('_', '')}"
+
+
+def _pins() -> list[str]:
+    found = []
+    for name in REQUIREMENTS:
+        try:
+            found.append(f"{name}=={version(name)}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _replay_in_process(loaded: Bundle) -> int:
+    difference = loaded.replay()
+    rows = len(loaded.golden.X) if loaded.golden else 0
+    if not difference <= TOLERANCE:
+        raise DataError(
+            f"{rows} golden rows are answered differently here than at training time: largest "
+            f"difference {difference:.1e}, allowed {TOLERANCE:.0e}; nothing was packaged. Use the "
+            "locked versions of the dependencies, or train and review again"
+        )
+    log.info("      %d golden rows in process: largest difference %.1e", rows, difference)
+    return rows
+
+
+def _build(order: bento.Order, context: Path) -> None:
+    """Copy the sources and build there, in a process of its own, without the network."""
+    for name in bento.SOURCES:
+        found = find_spec(name)
+        assert found is not None
+        assert found.submodule_search_locations
+        root = Path(found.submodule_search_locations[0])
+        for path in sorted(root.rglob("*.py")):
+            target = context / name / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    done = subprocess.run(
+        [sys.executable, "-m", "serving.bento"],
+        input=order.model_dump_json().encode(),
+        cwd=context,
+        env=bento.environment(order.home),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()[-15:]
+        raise DataError.listing(f"{order.bento}: the Bento could not be built", last)

@@ -1,0 +1,127 @@
+"""Replies out: their types, with the bundle's own names, for the published description."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, create_model
+
+from features.schema import FeatureColumn
+from serving.rows import STRICT
+from training.bundle import Answer
+
+REFUSALS = {
+    400: "The body is not JSON or repeats a name",
+    401: "An API key is configured and was not sent",
+    408: "The body did not arrive in time",
+    413: "The body is larger than 1 MiB",
+    415: "The body is not application/json",
+    422: "A row or a field does not fit; `field` says which",
+    431: "The headers are larger than 16 KiB",
+    500: "The service failed; its log has the request id",
+    503: "Too many requests are at work; Retry-After says when to try again",
+    504: "The answer was not ready in time",
+}
+"""Why a request to predict or explain gets an error reply."""
+
+
+class RefusalReply(BaseModel):
+    """What every refused request gets."""
+
+    model_config = STRICT
+
+    code: str
+    """One word for programs, such as ``missing_field``."""
+    message: str
+    """A sentence for people; it never repeats a value of the request."""
+    field: str | None
+    """What is wrong, such as ``rows[3].rfm__recency_days``."""
+    request_id: str
+
+
+class ModelReply(BaseModel):
+    """Which answer is served, what it means and who approved it."""
+
+    model_config = STRICT
+
+    model: str
+    version: int
+    cutoff: str
+    """The model learned from what had happened by then."""
+    digest: str
+    """SHA-256 of the bundle's manifest."""
+    question: str
+    output: str
+    """Name of the calibrated number."""
+    space: str
+    """What scores and contributions are measured in."""
+    kind: str
+    """The model family."""
+    horizon_days: int
+    """Length of the window that the question is about."""
+    threshold: float
+    """Probability from which a customer counts as positive."""
+    source: str
+    """Customer base that it learned from."""
+    currency: str
+    """What columns in ``currency`` are measured in."""
+    reviewer: str
+    approved_at: str
+    max_rows: int
+    """Most rows of one request."""
+    columns: list[FeatureColumn]
+    """The feature columns in the model's order."""
+    request_id: str
+
+
+def reply_types(answer: Answer) -> tuple[type[BaseModel], type[BaseModel]]:
+    """Types of the replies of ``/predict`` and ``/explain``, with the bundle's own output name."""
+    head: dict[str, Any] = {
+        "model": str,
+        "version": int,
+        "cutoff": _said(str, "the model learned from what had happened by then"),
+        "request_id": str,
+    }
+    numbers: dict[str, Any] = {
+        answer.output: Annotated[
+            float, Field(ge=0, le=1, description=f"calibrated probability: {answer.question}")
+        ],
+        "score": _said(float, f"before calibration, in {answer.space}"),
+    }
+    positive = _said(bool, "whether the probability reaches the threshold")
+    prediction = _type("Prediction", {**numbers, "positive": positive})
+    contribution = _type(
+        "Contribution",
+        {
+            "feature": str,
+            "value": _said(float | None, "as sent; null = missing"),
+            "contribution": _said(float, f"how far it moves the score, in {answer.space}"),
+            "text": _said(str | None, "the same in words; null where it moves nothing"),
+        },
+    )
+    explanation = _type(
+        "Explanation",
+        {
+            **numbers,
+            "base": _said(float, "the score before anything is known of the customer"),
+            "sum_check": _said(float, "|base + contributions - score|"),
+            "reasons": _said(list[str], "the largest contributions in words"),
+            "contributions": _said(_list(contribution), "all columns, largest first"),
+        },
+    )
+    predicted = {**head, "threshold": float, "predictions": _list(prediction)}
+    explained = {**head, "space": str, "explains": str, "explanations": _list(explanation)}
+    return _type("Predicted", predicted), _type("Explained", explained)
+
+
+def _type(name: str, fields: dict[str, Any]) -> type[BaseModel]:
+    made: type[BaseModel] = create_model(  # type: ignore[call-overload]
+        name, __config__=STRICT, **{field: (kind, ...) for field, kind in fields.items()}
+    )
+    return made
+
+
+def _said(kind: Any, description: str) -> Any:
+    return Annotated[kind, Field(description=description)]
+
+
+def _list(kind: type[BaseModel]) -> Any:
+    return list[kind]  # type: ignore[valid-type]

@@ -1,0 +1,174 @@
+"""Rows in: the type of a request, generated from what a bundle declares, and its reader."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails, from_json
+
+from features.errors import DataError
+from features.schema import FeatureColumn
+from serving.guard import Refused
+from training.contract import Floats
+
+MAX_ROWS = 1000
+ALWAYS_KNOWN = "never"
+"""What ``FeatureColumn.missing`` says where there is always a value."""
+
+STRICT = ConfigDict(
+    strict=True,
+    extra="forbid",
+    allow_inf_nan=False,
+    hide_input_in_errors=True,
+    protected_namespaces=(),
+    use_attribute_docstrings=True,
+)
+
+
+def row_type(columns: Sequence[FeatureColumn], example: Floats) -> type[BaseModel]:
+    """The type of one request row: a number or null for each column, nothing else.
+
+    Parameters
+    ----------
+    columns
+        Feature columns in the model's order.
+    example
+        A row of shape (n_features,) that the model answers; NaN = missing.
+
+    Raises
+    ------
+    DataError
+        If a column's name cannot be a field's name.
+    """
+    odd = [c.name for c in columns if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", c.name)]
+    if odd:
+        raise DataError.listing("feature columns cannot be fields of a request", map(repr, odd))
+    fields: dict[str, Any] = {}
+    for column, value in zip(columns, example.tolist(), strict=True):
+        number: Any = Annotated[float, Field(ge=column.low, le=column.high)]
+        known = column.missing == ALWAYS_KNOWN
+        said = f"{column.meaning}, in {column.unit}" if column.unit else column.meaning
+        about = Field(
+            description=said if known else f"{said}; null = {column.missing}",
+            examples=[None if np.isnan(value) else value],
+        )
+        fields[column.name] = (Annotated[number if known else number | None, about], ...)
+    return create_model("Row", __config__=STRICT, **fields)
+
+
+class RowReader:
+    """Reads bodies ``{"rows": [{...}, ...]}`` into arrays, or says what is wrong with them."""
+
+    def __init__(self, columns: Sequence[FeatureColumn], example: Floats) -> None:
+        self.columns = tuple(column.name for column in columns)
+        row: Any = row_type(columns, example)
+        # FailFast: one wrong row is enough to refuse; to list 1,000 would cost 1,000 times as much.
+        rows: Any = Annotated[list[row], Field(min_length=1, max_length=MAX_ROWS), FailFast()]
+        self.request = create_model("Rows", __config__=STRICT, rows=(rows, ...))
+
+    def schema(self) -> dict[str, Any]:
+        """JSON schema of a request body, without references."""
+        schema = self.request.model_json_schema()
+        row = schema.pop("$defs")["Row"]
+        schema["properties"]["rows"]["items"] = row
+        return schema
+
+    def example(self) -> dict[str, Any]:
+        """A request body that works: the row that the fields show as examples."""
+        row = self.schema()["properties"]["rows"]["items"]["properties"]
+        return {"rows": [{name: field["examples"][0] for name, field in row.items()}]}
+
+    def read(self, body: bytes) -> Floats:
+        """The rows as float64 of shape (n_rows, n_features) in the model's order; NaN = missing.
+
+        Raises
+        ------
+        Refused
+            400 where the body is not JSON or repeats a name, 422 where a row or field does not fit.
+        """
+        fits = self._names_fit(body)
+        if not fits:
+            self._refuse_names(body)
+        try:
+            request: Any = self.request.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            if first["type"] in ("missing", "extra_forbidden"):
+                self._refuse_names(body)
+            raise _refusal(first) from None
+        if not fits:
+            raise Refused(400, "repeated_name", "a name stands twice in one object of the body")
+        return np.array([list(row.__dict__.values()) for row in request.rows], dtype=np.float64)
+
+    def _names_fit(self, body: bytes) -> bool:
+        """Whether every object has as many names as it should, told by counting quotes.
+
+        In a body that fits, quotes stand around names alone and braces open rows alone, so that
+        ``2 n_features`` quotes lie between two braces. JSON parsers keep the last of repeated names
+        without a word; the count is how they are noticed. It also bounds the work that a body with
+        100,000 unknown names would make.
+        """
+        start, *objects = body.split(b"{", MAX_ROWS + 1)
+        quotes = 2 * len(self.columns)
+        return (
+            not start.strip()
+            and len(objects) >= 2
+            and objects[0].count(b'"') == 2
+            and all(text.count(b'"') == quotes for text in objects[1:])
+        )
+
+    def _refuse_names(self, body: bytes) -> None:
+        """Refuse what is not JSON, and missing and unknown names; return where only values err."""
+        try:
+            parsed = from_json(body)
+        except ValueError as error:  # its text is a fixed phrase and a position
+            raise _unreadable(str(error)) from None
+        if not isinstance(parsed, dict):
+            return
+        if parsed.keys() - {"rows"}:
+            raise Refused(422, "unknown_field", 'the body has other names than "rows"')
+        rows = parsed.get("rows")
+        for i, row in enumerate(rows[:MAX_ROWS] if isinstance(rows, list) else []):
+            if not isinstance(row, dict):
+                return
+            missing = [name for name in self.columns if name not in row]
+            unknown = len(row) + len(missing) - len(self.columns)
+            # Unknown names are counted and not repeated: they may hold anything, a person included.
+            also = f"{unknown} unknown name(s), /model lists the known ones"
+            if missing:
+                more = f" ({len(missing)} fields are)" if len(missing) > 1 else ""
+                more += f"; {also}" if unknown else ""
+                text = f"row {i} (the first is 0): {missing[0]} is missing{more}"
+                raise Refused(422, "missing_field", text, f"rows[{i}].{missing[0]}")
+            if unknown:
+                text = f"row {i} (the first is 0): {also}"
+                raise Refused(422, "unknown_field", text, f"rows[{i}]")
+
+
+_ADVICE = {
+    "finite_number": "; null says missing",
+    "float_type": " and no text, truth value or list",
+}
+
+
+def _unreadable(said: str) -> Refused:
+    return Refused(400, "unreadable_body", f"the body is not JSON: {said}")
+
+
+def _refusal(first: ErrorDetails) -> Refused:
+    if first["type"] == "json_invalid":
+        return _unreadable(first["msg"].removeprefix("Invalid JSON: "))
+    said = first["msg"] + _ADVICE.get(first["type"], "")
+    match first["loc"]:
+        case ("rows", int(i), str(name), *_):
+            text = f"row {i} (the first is 0), {name}: {said}"
+            return Refused(422, "invalid_field", text, f"rows[{i}].{name}")
+        case ("rows", int(i), *_):
+            text = f"row {i} (the first is 0): {said}"
+            return Refused(422, "invalid_row", text, f"rows[{i}]")
+        case ("rows", *_):
+            return Refused(422, "invalid_rows", f"rows: {said}", "rows")
+        case _:
+            return Refused(422, "invalid_body", f"the body: {said}")

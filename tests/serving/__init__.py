@@ -1,0 +1,1 @@
+"""Tests of the services, in process and over real HTTP."""

@@ -1,0 +1,207 @@
+"""The door and the process: what is refused before anything starts, and what a service imports."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import serving
+from features.errors import ConfigError, NotApproved
+from features.settings import Workspace
+from serving import bento, keys
+from serving.serve import Server, _checked_host, _free_port, packaged
+from training.record import Record
+
+DIGEST = "d" * 64
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(keys.ENV, raising=False)
+
+
+def note(place: Workspace, event: Any, version: int, tag: str = "", digest: str = DIGEST) -> None:
+    """An entry of the record; a Bento that it names is there."""
+    evidence = {"bento": tag, bento.STORED: "churn:m"} if tag else {}
+    Record(place.registry).append(event, "churn", version, digest, "Ann", "because", evidence)
+    if tag:
+        folder = bento.folder(bento.home(place), "bentos", tag)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bento.yaml").touch()
+
+
+def test_champion_s_bento_is_served(workplace: Workspace) -> None:
+    """The newest check of the approved version and digest counts; other versions do not."""
+    note(workplace, "approved", 1)
+    note(workplace, "checked", 1, "churn:old")
+    note(workplace, "checked", 1, "churn:new")
+    note(workplace, "checked", 2, "churn:unapproved")
+    note(workplace, "checked", 1, "churn:other", digest="e" * 64)
+    assert packaged(workplace, "churn") == "churn:new"
+
+
+def test_rejected_version_is_not_served(workplace: Workspace) -> None:
+    """A packaged version that was rejected afterwards gives way to the one before it."""
+    note(workplace, "approved", 1)
+    note(workplace, "checked", 1, "churn:one")
+    note(workplace, "approved", 2)
+    note(workplace, "checked", 2, "churn:two")
+    assert packaged(workplace, "churn") == "churn:two"
+    note(workplace, "rejected", 2)
+    assert packaged(workplace, "churn") == "churn:one"
+    note(workplace, "rejected", 1)
+    with pytest.raises(NotApproved, match="no approved version"):
+        packaged(workplace, "churn")
+
+
+def test_missing_bento_names_the_remedy(workplace: Workspace) -> None:
+    """After `make clean` the record remains and the Bento is gone."""
+    note(workplace, "approved", 1)
+    with pytest.raises(ConfigError, match="python -m serving package churn"):
+        packaged(workplace, "churn")
+    note(workplace, "checked", 1, "churn:one")
+    (bento.folder(bento.home(workplace), "bentos", "churn:one") / "bento.yaml").unlink()
+    with pytest.raises(ConfigError, match="approved and not packaged"):
+        packaged(workplace, "churn")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7"])
+def test_other_hosts_need_keys(host: str, tmp_path: Path) -> None:
+    """Without a key file only loopback is listened on; with one any address is."""
+    with pytest.raises(ConfigError, match="Configure API keys first"):
+        _checked_host(host, tmp_path)
+    (tmp_path / keys.FILE).write_text(DIGEST.replace("d", "a"))
+    assert _checked_host(host, tmp_path) == host
+
+
+@pytest.mark.parametrize(
+    ("host", "checked"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("localhost", "127.0.0.1")]
+)
+def test_loopback_needs_none(host: str, checked: str, tmp_path: Path) -> None:
+    """The machine itself may ask without a key."""
+    assert _checked_host(host, tmp_path) == checked
+
+
+def test_host_that_is_no_address_is_refused(tmp_path: Path) -> None:
+    """Names are not resolved."""
+    with pytest.raises(ConfigError, match="expected an IP address"):
+        _checked_host("example.org", tmp_path)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_taken_port_is_told(taken: int) -> None:
+    """Before a process is started; 0 finds another."""
+    with pytest.raises(ConfigError, match=f"port {taken}.*--port"):
+        _free_port("127.0.0.1", taken)
+    assert _free_port("127.0.0.1", 0) not in (0, taken)
+
+
+def test_unknown_bento_is_refused(workplace: Workspace) -> None:
+    """Only what was packaged from this registry is started."""
+    with pytest.raises(ConfigError, match=r"no Bento 'churn:v1' was packaged"):
+        Server(workplace, "churn:v1")
+
+
+def door(place: Workspace, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the door as a user would."""
+    return subprocess.run(
+        [sys.executable, "-m", "serving", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(serving.__path__[0]).parent,
+        env=os.environ
+        | {
+            "PERENNIAL_KEYS_DIR": str(place.keys),
+            "PERENNIAL_STORE": str(place.store),
+            "PERENNIAL_REGISTRY": str(place.registry),
+        }
+        | environment,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("package", "nothing"), "nothing"),
+        (("serve", "nothing"), "no approved version"),
+        (("serve", "churn"), "python -m serving package churn"),
+    ],
+)
+def test_door_tells_errors_and_exits_with_2(
+    words: tuple[str, ...], says: str, workplace: Workspace
+) -> None:
+    """One message on stderr, nothing on stdout, no stack trace."""
+    note(workplace, "approved", 1)
+    done = door(workplace, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_door_refuses_an_open_host(workplace: Workspace) -> None:
+    """`--host 0.0.0.0` without keys starts nothing."""
+    note(workplace, "approved", 1)
+    note(workplace, "checked", 1, "churn:one")
+    done = door(workplace, "serve", "churn", "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert "Configure API keys first" in done.stderr
+    dry = door(workplace, "serve", "churn", "--dry-run")
+    assert (dry.returncode, dry.stdout) == (0, "would serve churn:one on 127.0.0.1 port 3000\n")
+    assert not (workplace.store / "logs").exists()
+
+
+def test_help_is_quick_and_names_the_commands(workplace: Workspace) -> None:
+    """Nothing heavy is imported for it."""
+    code = (
+        "import sys\nfrom serving.__main__ import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'numpy', 'bentoml', 'fastapi', 'scipy', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "package" in done.stdout
+    assert "serve" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_serving_process_has_no_tracker(
+    released: Path, workplace: Workspace, rows: list[Any]
+) -> None:
+    """A worker that opened its release and answered imported none, and unpickled nothing."""
+    code = f"""
+import json, sys
+sys.addaudithook(lambda event, _: event == "pickle.find_class" and sys.exit("unpickled"))
+from pathlib import Path
+from serving import base
+from tests.serving.asgi import post
+app = base.new_app()
+base.open_release(app, Path({str(released)!r}), task="churn")
+guard = base.guarded(app)
+rows = json.loads({json.dumps(json.dumps(rows[:3]))})
+status = [post(guard, path, rows).status for path in ("/predict", "/explain")]
+unwanted = {{"mlflow", "optuna", "shap", "matplotlib", "bentoml"}}
+print(status, sorted(unwanted & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(serving.__path__[0]).parent,
+        env=os.environ | {"PERENNIAL_KEYS_DIR": str(workplace.keys)},
+    )
+    assert done.stdout.strip() == "[200, 200] []", done.stderr

@@ -1,0 +1,199 @@
+"""Calibration: known distortions undone, the season found, the order of customers kept."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from features.errors import ConfigError
+from features.settings import validated
+from training import calibrate
+from training.calibrate import CalibrateConfig, Calibrator, Fold, choose, out_of_fold, season_shift
+from training.contract import Floats
+
+KINDS = ("platt", "isotonic")
+
+
+def drawn(n: int, seed: int, slope: float = 1.0, intercept: float = 0.0) -> tuple[Floats, Floats]:
+    """Scores and labels with ``P(1) = expit(slope * score + intercept)``."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(0.0, 1.5, n)
+    return scores, (rng.random(n) < expit(slope * scores + intercept)).astype(np.float64)
+
+
+def test_platt_recovers_a_line() -> None:
+    """Slope and intercept of a planted distortion come back."""
+    for slope, intercept in ((0.4, 0.7), (2.0, -0.5)):
+        line = calibrate.fit("platt", *drawn(40_000, 1, slope, intercept)).parameters["line"]
+        assert line == pytest.approx((slope, intercept), abs=0.06)
+
+
+def test_platt_smooths_its_targets() -> None:
+    """Perfectly separated classes give a finite line, with Platt's own smoothed targets."""
+    scores, labels = np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0.0, 0.0, 1.0, 1.0])
+    slope, intercept = calibrate.fit("platt", scores, labels).parameters["line"]
+    # The likelihood of targets 3/4 and 1/4 is largest where the gradient vanishes.
+    residual = expit(slope * scores + intercept) - np.where(labels == 1, 3 / 4, 1 / 4)
+    assert residual.sum() == pytest.approx(0.0, abs=1e-3)
+    assert (residual * scores).sum() == pytest.approx(0.0, abs=1e-3)
+
+
+def test_isotonic_recovers_a_curve() -> None:
+    """A step that no line can follow is found; probabilities stay inside (0, 1)."""
+    rng = np.random.default_rng(2)
+    scores = rng.uniform(-3, 3, 40_000)
+    truth = np.where(scores < -1, 0.1, np.where(scores < 1, 0.4, 0.85))
+    labels = (rng.random(len(scores)) < truth).astype(np.float64)
+    curve = calibrate.fit("isotonic", scores, labels)
+    inside = np.abs(np.abs(scores) - 1) > 0.1
+    assert np.abs(curve.apply(scores) - truth)[inside].mean() < 0.02
+    line = calibrate.fit("platt", scores, labels)
+    assert np.abs(line.apply(scores) - truth)[inside].mean() > 0.04
+    ends = curve.apply(np.array([-100.0, 100.0]))
+    assert 0 < ends[0] < ends[1] < 1
+
+
+@given(
+    st.sampled_from(KINDS),
+    st.lists(st.floats(-8, 8), min_size=5, max_size=60),
+    st.integers(0, 2**20),
+    st.floats(-3, 3),
+)
+def test_the_order_of_customers_never_changes(
+    kind: calibrate.Kind, scores: list[float], seed: int, shift: float
+) -> None:
+    """A higher score never gets a lower probability, even where labels fall with the score."""
+    x = np.array(scores)
+    labels = np.random.default_rng(seed).integers(0, 2, len(x)).astype(np.float64)
+    labels[:2] = 0.0, 1.0
+    curve = calibrate.with_shift(calibrate.fit(kind, x, labels), shift)
+    p = curve.apply(np.sort(np.concatenate([x, np.linspace(-9, 9, 50)])))
+    assert (np.diff(p) >= 0).all()
+    assert ((p >= 0) & (p <= 1)).all()
+
+
+def test_a_falling_line_is_not_turned_round() -> None:
+    """Where labels fall with the score, Platt's line is flat rather than upside down."""
+    scores, labels = drawn(5_000, 3, slope=-1.0)
+    curve = calibrate.fit("platt", scores, labels)
+    assert curve.parameters["line"][0] == pytest.approx(1e-6)
+    assert curve.apply(scores).mean() == pytest.approx(labels.mean(), abs=0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_is_loaded(kind: calibrate.Kind) -> None:
+    """A loaded calibrator gives the same bits and saves the same bytes."""
+    scores, labels = drawn(500, 4, 0.7, 0.3)
+    made = calibrate.with_shift(calibrate.fit(kind, scores, labels), -0.31)
+    files = made.save()
+    loaded = Calibrator.load(files)
+    assert np.array_equal(loaded.apply(scores), made.apply(scores))
+    assert loaded.save() == files
+    assert list(files) == [calibrate.FILE]
+
+
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=50), st.integers(1, 2**20))
+def test_season_shift_matches_the_rate(scores: list[float], seed: int) -> None:
+    """Moved by the shift, the mean probability is the observed rate."""
+    x = np.array(scores)
+    labels = np.random.default_rng(seed).integers(0, 2, len(x)).astype(np.float64)
+    shift = season_shift(x, labels)
+    if abs(shift) < calibrate.MAX_SHIFT:
+        assert expit(x + shift).mean() == pytest.approx(labels.mean(), abs=1e-9)
+    else:
+        beyond = expit(x + shift).mean() - labels.mean()
+        assert beyond * np.sign(shift) <= 1e-9  # further would be needed, no further is gone
+
+
+def test_season_shift_finds_what_was_planted() -> None:
+    """A season that lifts everyone's log-odds by 0.8 is seen as 0.8; one class only is bounded."""
+    scores, labels = drawn(60_000, 5, intercept=0.8)
+    assert season_shift(scores, labels) == pytest.approx(0.8, abs=0.03)
+    assert season_shift(scores, np.ones(len(scores))) == calibrate.MAX_SHIFT
+    assert season_shift(scores, np.zeros(len(scores))) == -calibrate.MAX_SHIFT
+
+
+def seasons(shifts: list[float], known: list[float | None], n: int = 3_000) -> list[Fold]:
+    """One fold for each season's true shift, with the shift that was known at its cutoff."""
+    folds = []
+    for k, (shift, said) in enumerate(zip(shifts, known, strict=True)):
+        scores, labels = drawn(n, 10 + k, intercept=shift)
+        folds.append(Fold(scores, labels, said))
+    return folds
+
+
+def test_choice_takes_the_season_where_it_is_planted() -> None:
+    """Seasons that differ and are foretold by the year before make the season the better choice."""
+    shifts = [-1.0, 0.0, 1.0]
+    made, table = choose(CalibrateConfig(), seasons(shifts, list(shifts)), season_known=True)
+    chosen = [line for line in table if line["chosen"]]
+    assert len(chosen) == 1
+    assert chosen[0]["season"]
+    assert made.shift == 0.0  # the shift of the cutoff to be served is set by the caller
+    for fold in seasons(shifts, list(shifts)):
+        p = calibrate.with_shift(made, fold.shift or 0.0).apply(fold.scores)
+        assert p.mean() == pytest.approx(fold.labels.mean(), abs=0.03)
+
+
+def test_choice_leaves_the_season_where_it_misleads() -> None:
+    """Shifts that have nothing to do with the seasons are not taken."""
+    _, table = choose(
+        CalibrateConfig(), seasons([0.0, 0.0, 0.0], [-1.0, 0.5, 1.0]), season_known=True
+    )
+    assert any(line["season"] for line in table)
+    assert not next(line for line in table if line["chosen"])["season"]
+
+
+@pytest.mark.parametrize(
+    ("config", "known", "season_known"),
+    [
+        (CalibrateConfig(), [-1.0, 0.0, 1.0], False),
+        (CalibrateConfig(season=False), [-1.0, 0.0, 1.0], True),
+        (CalibrateConfig(), [None, None, 1.0], True),
+        (CalibrateConfig(), [None, None, None], True),
+    ],
+    ids=["no year before the test", "switched off", "one fold has a year", "no fold has"],
+)
+def test_the_season_is_not_offered_where_it_is_unknown(
+    config: CalibrateConfig, known: list[float | None], season_known: bool
+) -> None:
+    """Without a year before the cutoff, or with too few folds, no candidate has the season."""
+    _, table = choose(config, seasons([-1.0, 0.0, 1.0], known), season_known)
+    assert [line["season"] for line in table] == [False] * len(config.kinds)
+    assert all(line["folds"] == 3 for line in table)
+
+
+def test_all_candidates_are_judged_on_the_same_folds() -> None:
+    """With the season on offer, only folds that have a year before them are judged."""
+    folds = seasons([0.0, -1.0, 1.0, 0.5], [None, -1.0, 1.0, 0.5], n=400)
+    _, table = choose(CalibrateConfig(), folds, season_known=True)
+    assert len(table) == 4
+    assert {line["folds"] for line in table} == {3}
+
+
+def test_plain_platt_comes_first() -> None:
+    """A later candidate has to gain ``min_improvement`` over those before it."""
+    folds = seasons([0.0, 0.0], [None, None], n=2_000)
+    _, table = choose(CalibrateConfig(min_improvement=1.0), folds, season_known=False)
+    assert [line["chosen"] for line in table] == [True, False]
+    assert table[0]["kind"] == "platt"
+
+
+def test_a_fold_is_judged_by_the_others() -> None:
+    """The probabilities of a fold do not depend on its own labels."""
+    folds = seasons([0.0, 0.3, -0.2], [None, 0.3, -0.2], n=300)
+    turned = [Fold(folds[0].scores, 1 - folds[0].labels, folds[0].shift), *folds[1:]]
+    for kind in KINDS:
+        before, after = out_of_fold(kind, False, folds), out_of_fold(kind, False, turned)
+        assert np.array_equal(before[0], after[0])
+        assert not np.array_equal(before[1], after[1])
+        with_season = out_of_fold(kind, True, folds)
+        assert with_season[0] is None
+        assert with_season[1] is not None
+
+
+def test_unknown_kinds_are_refused() -> None:
+    """A kind that does not exist is named with those that do."""
+    with pytest.raises(ConfigError, match=r"kinds\.0.*'platt' or 'isotonic'.*beta"):
+        validated(CalibrateConfig, {"kinds": ["beta"]}, "calibrate")

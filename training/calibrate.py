@@ -1,0 +1,198 @@
+"""From scores to probabilities: learned on out-of-time scores, moved to the season, monotone.
+
+A score in log-odds first moves by the season's shift, then through Platt's line or an isotonic
+curve. Both steps keep the order of customers, so explanations of the score stay true.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+from scipy.special import expit
+
+from features.settings import Strict
+from training.contract import Floats
+
+FILE = "calibrator.json"
+LEAST = 1e-4
+MAX_SHIFT = 5.0
+
+Kind = Literal["platt", "isotonic"]
+
+
+class CalibrateConfig(Strict):
+    """Which steps may be chosen; the choice is made on out-of-time folds."""
+
+    kinds: tuple[Kind, ...] = ("platt", "isotonic")
+    season: bool = True
+    """Whether a shift learned from the same season a year ago may be chosen."""
+    min_improvement: float = Field(default=0.0005, ge=0)
+    """Log loss that a later candidate must gain over an earlier one: plain Platt comes first."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Out-of-time scores of one validation cutoff."""
+
+    scores: Floats
+    labels: Floats
+    shift: float | None
+    """The season's shift as it could be known at that cutoff; None where no year lies before it."""
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """``probability = curve(score + shift)``; curve is Platt's line or isotonic knots."""
+
+    kind: Kind
+    parameters: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    shift: float = 0.0
+
+    def apply(self, scores: Floats) -> Floats:
+        """Probabilities, same shape as ``scores``."""
+        moved = scores + self.shift
+        if self.kind == "platt":
+            slope, intercept = self.parameters["line"]
+            return np.asarray(expit(slope * moved + intercept), dtype=np.float64)
+        knots, values = self.parameters["knots"], self.parameters["values"]
+        return np.asarray(np.interp(moved, knots, values), dtype=np.float64)
+
+    def save(self) -> dict[str, bytes]:
+        """One JSON file."""
+        record = {
+            "kind": self.kind,
+            "parameters": {k: list(v) for k, v in self.parameters.items()},
+            "shift": self.shift,
+        }
+        return {FILE: json.dumps(record).encode()}
+
+    @classmethod
+    def load(cls, files: Mapping[str, bytes]) -> "Calibrator":
+        """Restore from verified bytes."""
+        return cls(**json.loads(files[FILE]))
+
+
+def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
+    """Fit one curve.
+
+    Platt (1999), with his smoothed targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2); isotonic
+    regression by pool-adjacent-violators, kept within [1e-4, 1 - 1e-4] so that a log loss stays
+    finite.
+    """
+    if kind == "platt":
+        from sklearn.linear_model import LogisticRegression
+
+        positives = labels.sum()
+        high = (positives + 1) / (positives + 2)
+        low = 1 / (len(labels) - positives + 2)
+        target = np.where(labels == 1, high, low)
+        doubled = np.concatenate([scores, scores])[:, None]
+        classes = np.repeat([1.0, 0.0], len(scores))
+        line = LogisticRegression(C=np.inf).fit(
+            doubled, classes, sample_weight=np.concatenate([target, 1 - target])
+        )
+        slope = max(float(line.coef_[0, 0]), 1e-6)  # a falling line would turn the order round
+        return Calibrator("platt", {"line": (slope, float(line.intercept_[0]))})
+    from sklearn.isotonic import IsotonicRegression
+
+    curve = IsotonicRegression(y_min=LEAST, y_max=1 - LEAST, out_of_bounds="clip").fit(
+        scores, labels
+    )
+    return Calibrator(
+        "isotonic", {"knots": curve.X_thresholds_.tolist(), "values": curve.y_thresholds_.tolist()}
+    )
+
+
+def season_shift(scores: Floats, labels: Floats) -> float:
+    """The shift in log-odds that makes mean probability equal the observed rate.
+
+    Taken at the same season a year earlier, with scores of a model that did not learn from that
+    season, it says how far the season departs from what the features alone explain.
+    """
+    from scipy.optimize import brentq  # not needed where probabilities are only looked up
+
+    rate = float(labels.mean())
+
+    def excess(shift: float) -> float:
+        return float(expit(scores + shift).mean()) - rate
+
+    if excess(-MAX_SHIFT) > 0 or excess(MAX_SHIFT) < 0:
+        return -MAX_SHIFT if excess(-MAX_SHIFT) > 0 else MAX_SHIFT
+    return float(brentq(excess, -MAX_SHIFT, MAX_SHIFT))
+
+
+def choose(
+    config: CalibrateConfig, folds: Sequence[Fold], season_known: bool
+) -> tuple[Calibrator, list[dict[str, Any]]]:
+    """The calibrator that predicts each fold best from the others, and the table of all candidates.
+
+    Candidates are every kind with and without the season's shift. With the shift only folds that
+    have a year before them can be used; where there are two or more, all candidates are judged on
+    those.
+
+    Parameters
+    ----------
+    season_known
+        Whether the cutoff to be served has a year before it; if not, the shift is not offered.
+    """
+    with_season = [fold for fold in folds if fold.shift is not None]
+    offer = config.season and season_known and len(with_season) >= 2
+    judged = with_season if offer else list(folds)
+    table: list[dict[str, Any]] = []
+    for season in (False, True) if offer else (False,):
+        usable = with_season if season else folds
+        for kind in config.kinds:
+            losses = []
+            for held in judged:
+                rest = [fold for fold in usable if fold is not held] or [held]
+                p = fit(kind, *_pooled(rest, season)).apply(_moved(held, season))
+                losses.append(_log_loss(held.labels, p))
+            table.append(
+                {
+                    "kind": kind,
+                    "season": season,
+                    "log_loss": float(np.mean(losses)),
+                    "folds": len(judged),
+                }
+            )
+    best = table[0]
+    for candidate in table[1:]:
+        if candidate["log_loss"] < best["log_loss"] - config.min_improvement:
+            best = candidate
+    for candidate in table:
+        candidate["chosen"] = candidate is best
+    taught = _pooled(with_season if best["season"] else folds, best["season"])
+    return fit(best["kind"], *taught), table
+
+
+def out_of_fold(kind: Kind, season: bool, folds: Sequence[Fold]) -> list[Floats | None]:
+    """Probabilities of each fold by a curve learned on the others; None where it cannot be used."""
+    usable = [fold for fold in folds if not season or fold.shift is not None]
+    found: list[Floats | None] = []
+    for held in folds:
+        rest = [fold for fold in usable if fold is not held] or [held]
+        curve = fit(kind, *_pooled(rest, season))
+        found.append(curve.apply(_moved(held, season)) if any(held is f for f in usable) else None)
+    return found
+
+
+def with_shift(calibrator: Calibrator, shift: float) -> Calibrator:
+    """The same curve for another season."""
+    return replace(calibrator, shift=shift)
+
+
+def _moved(fold: Fold, season: bool) -> Floats:
+    return fold.scores + (fold.shift or 0.0) if season else fold.scores
+
+
+def _pooled(folds: Sequence[Fold], season: bool) -> tuple[Floats, Floats]:
+    scores = np.concatenate([_moved(fold, season) for fold in folds])
+    return scores, np.concatenate([fold.labels for fold in folds])
+
+
+def _log_loss(labels: Floats, p: Floats) -> float:
+    p = np.clip(p, LEAST, 1 - LEAST)
+    return float(-np.mean(labels * np.log(p) + (1 - labels) * np.log1p(-p)))

@@ -1,0 +1,187 @@
+"""What a task and a model promise to each other, and the two small things they exchange."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import DataError
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pandas as pd
+    import shap
+
+    from features.schema import FeatureColumn
+    from features.views import View
+
+Floats = NDArray[np.float64]
+
+LABEL = "label"
+
+
+class Task(Protocol):
+    """A question: who is asked, what counts as the answer, how good answers are told from bad."""
+
+    config: Any
+    name: str
+    """One word, such as ``churn``."""
+    output: str
+    """Name of the number that every answer has, such as ``churn_probability``."""
+    kind: str
+    """``event``: a yes/no question, answered by a probability."""
+    question: str
+    """The question in a sentence with its numbers filled in."""
+
+    @property
+    def horizon_days(self) -> int:
+        """Length of the label window ``[t, t + horizon)``."""
+        ...
+
+    @property
+    def maturity_days(self) -> int:
+        """Days after the window until every row of it is known."""
+        ...
+
+    def spine(self, view: "View") -> "ir.Table":
+        """Who is asked: ``(customer_id, cutoff)``, from the past alone."""
+        ...
+
+    def label(self, spine: "ir.Table", following: "View") -> "ir.Table":
+        """The spine with ``label`` (float64, 0 or 1)."""
+        ...
+
+    def slices(self, X: "pd.DataFrame") -> Mapping[str, NDArray[np.bool_]]:
+        """Named groups of rows that are judged apart."""
+        ...
+
+
+class Model(Protocol):
+    """An answer. Data are given to ``fit`` and never kept; a fitted model is a few arrays."""
+
+    config: Any
+    answers: tuple[str, ...]
+    """Kinds of task it can answer; checked before data are read."""
+    space: str
+    """What a score is measured in, such as ``log-odds``."""
+    columns: tuple[str, ...]
+    """Feature columns in order, known after ``fit``."""
+
+    def fit(self, X: "pd.DataFrame", y: Floats, *, weight: Floats | None, seed: int) -> None:
+        """Learn from ``X`` of shape (n_rows, n_features) with labels ``y`` of shape (n_rows,)."""
+        ...
+
+    def score(self, X: Floats) -> Floats:
+        """Scores of shape (n_rows,) in ``space``; columns as in ``columns``, NaN = missing."""
+        ...
+
+    def explain(self, X: Floats) -> "Explanation":
+        """Contributions that add up to the scores."""
+        ...
+
+    def save(self) -> dict[str, bytes]:
+        """File name -> bytes, in native formats without pickle."""
+        ...
+
+    def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
+        """Restore what ``save`` returned."""
+        ...
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """``base + contributions.sum(axis=1) = score``, in a named space and the original columns."""
+
+    base: Floats
+    """Shape (n_rows,)."""
+    contributions: Floats
+    """Shape (n_rows, n_features)."""
+    values: Floats
+    """The explained rows, shape (n_rows, n_features)."""
+    columns: tuple[str, ...]
+    space: str
+
+    @property
+    def scores(self) -> Floats:
+        """What the contributions add up to, shape (n_rows,)."""
+        scores: Floats = self.base + self.contributions.sum(axis=1)
+        return scores
+
+    def to_shap(self) -> "shap.Explanation":
+        """The same as a ``shap.Explanation``, so that shap's own plots draw it."""
+        import shap
+
+        return shap.Explanation(
+            values=self.contributions,
+            base_values=self.base,
+            data=self.values,
+            feature_names=list(self.columns),
+        )
+
+
+def matrix(X: "pd.DataFrame", columns: Sequence[str]) -> Floats:
+    """The columns of ``X`` by name as float64 of shape (n_rows, n_features).
+
+    Raises
+    ------
+    DataError
+        If a column is missing, unknown or infinite.
+    """
+    missing = [name for name in columns if name not in X.columns]
+    extra = [name for name in X.columns if name not in columns]
+    if missing or extra:
+        raise DataError.listing(
+            f"feature rows do not fit the model's {len(columns)} columns",
+            [f"column {n!r} is missing" for n in missing]
+            + [f"column {n!r} is unknown" for n in extra],
+        )
+    values: Floats = X[list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
+    infinite = np.isinf(values)
+    if infinite.any():
+        names = [columns[int(i)] for i in np.flatnonzero(infinite.any(axis=0))]
+        raise DataError(
+            f"feature columns {names}: {int(infinite.sum())} infinite values; use missing instead"
+        )
+    return values
+
+
+def request_rows(columns: Sequence[str], X: Floats) -> list[dict[str, float | None]]:
+    """Rows as a request names them: column -> value, None where it is missing."""
+    return [
+        {name: None if value != value else value for name, value in zip(columns, row, strict=True)}
+        for row in X.tolist()
+    ]
+
+
+def reasons(
+    columns: Sequence["FeatureColumn"], explanation: Explanation, top: int = 3
+) -> list[list[str]]:
+    """For each row the ``top`` largest contributions, each as a short sentence.
+
+    A sentence says the meaning, the value with its unit, and which way it moves the score.
+    """
+    by_name = {column.name: column for column in columns}
+    sentences = []
+    for values, contributions in zip(explanation.values, explanation.contributions, strict=True):
+        order = np.argsort(-np.abs(contributions), kind="stable")[:top]
+        sentences.append(
+            [
+                sentence(by_name[explanation.columns[i]], float(values[i]), float(contributions[i]))
+                for i in order
+                if contributions[i] != 0.0
+            ]
+        )
+    return sentences
+
+
+def sentence(column: "FeatureColumn", value: float, contribution: float) -> str:
+    """One reason in words, such as ``time since the last order is 71 days: raises the risk``."""
+    way = "raises" if contribution > 0 else "lowers"
+    if np.isnan(value):
+        said = f"unknown ({column.missing})"
+    else:
+        unit = "" if column.unit in ("", "ratio") else f" {column.unit}"
+        said = f"{value:,.2f}".rstrip("0").rstrip(".") + unit
+    return f"{column.meaning} is {said}: {way} the score"

@@ -1,0 +1,170 @@
+"""Learning: calibration on earlier blocks, then the shipped model on all that may teach."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.schema import FeatureColumn
+from features.settings import Part
+from training import bundle as bundles
+from training.calibrate import (
+    CalibrateConfig,
+    Calibrator,
+    Fold,
+    choose,
+    out_of_fold,
+    season_shift,
+    with_shift,
+)
+from training.contract import Explanation, Floats, Model
+from training.evaluate import CANDIDATE, names_of
+from training.metrics import best_threshold
+from training.splits import Splits
+from training.tune import fitted
+
+GOLDEN_ROWS = 1000
+EXPLAINED_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One answer: model, calibrator, threshold, and how it was chosen."""
+
+    part: Part
+    model: Model
+    calibrator: Calibrator
+    threshold: float
+    calibration: pd.DataFrame
+    folds: pd.DataFrame
+    """Per validation cutoff: rows, rate, mean probability out of fold, season's shift."""
+
+    def probability(self, X: pd.DataFrame) -> Floats:
+        """Calibrated probabilities, shape (n_rows,)."""
+        return self.calibrator.apply(self.model.score(X.to_numpy(np.float64)))
+
+
+def learn(
+    splits: Splits, part: Part, config: CalibrateConfig, seed: int, report: Callable[[], None]
+) -> Learned:
+    """Fit ``part`` for the test cutoff with a calibrator learned on out-of-time scores.
+
+    For each validation cutoff the model learns from rows whose labels ended by then and scores that
+    cutoff; the calibrator is chosen and learned on those scores. The shipped model learns from all
+    rows whose labels ended by the test cutoff.
+    """
+    folds = []
+    for cutoff in splits.moments.folds:
+        rows = splits.rows.at(cutoff)
+        scores = fitted(part, splits, cutoff, seed).score(rows.X.to_numpy(np.float64))
+        folds.append(Fold(scores, rows.y, _season(splits, part, cutoff, config, seed)))
+        report()
+    shift = _season(splits, part, splits.moments.test, config, seed)
+    calibrator, table = choose(config, folds, shift is not None)
+    chosen = next(line for line in table if line["chosen"])
+    out_of_time = out_of_fold(chosen["kind"], chosen["season"], folds)
+    judged = [(f.labels, p) for f, p in zip(folds, out_of_time, strict=True) if p is not None]
+    threshold = best_threshold(*(np.concatenate(parts) for parts in zip(*judged, strict=True)))
+    model = fitted(part, splits, splits.moments.test, seed)
+    report()
+    lines = [
+        {
+            "cutoff": f"{cutoff:%Y-%m-%d}",
+            "rows": len(fold.labels), "rate": float(fold.labels.mean()),
+            "mean_probability": "not used" if p is None else f"{p.mean():.4f}",
+            "season_shift": "no year before" if fold.shift is None else f"{fold.shift:+.3f}",
+        }
+        for cutoff, fold, p in zip(splits.moments.folds, folds, out_of_time, strict=True)
+    ]  # fmt: skip
+    return Learned(
+        part,
+        model,
+        with_shift(calibrator, (shift or 0.0) if chosen["season"] else 0.0),
+        threshold,
+        calibration=pd.DataFrame(table).rename(columns={"folds": "judged_folds"}),
+        folds=pd.DataFrame(lines),
+    )
+
+
+def _season(
+    splits: Splits, part: Part, cutoff: datetime, config: CalibrateConfig, seed: int
+) -> float | None:
+    """The shift seen in the same season a year ago by a model that did not learn from it."""
+    before = splits.year_before(cutoff) if config.season else None
+    if before is None:
+        return None
+    rows, teaching = splits.rows.at(before), splits.taught_by(cutoff, apart_from=before)
+    if len(np.unique(rows.y)) < 2 or len(np.unique(teaching.y)) < 2:
+        return None
+    model = fitted(part, splits, cutoff, seed, apart_from=before)
+    return season_shift(model.score(rows.X.to_numpy(np.float64)), rows.y)
+
+
+def write_learned(
+    folder: Path,
+    splits: Splits,
+    answers: dict[str, Learned],
+    answer: bundles.Answer,
+    seed: int,
+    keys: Path,
+) -> dict[str, Any]:
+    """Write the signed bundle and everything that judging needs; return facts for the manifest."""
+    candidate, test = answers[CANDIDATE], splits.test
+    made = bundles.Bundle(answer, candidate.model, candidate.calibrator)
+    rows = np.random.default_rng(seed).permutation(len(test))
+    golden = test.X.to_numpy(np.float64)[rows[:GOLDEN_ROWS]]
+    digest = bundles.write(made, golden, folder / "bundle", bundles.signing_key(keys))
+    probabilities = {name: learned.probability(test.X) for name, learned in answers.items()}
+    pd.DataFrame({"label": test.y, "customer_id": test.customers, **probabilities}).to_parquet(
+        folder / "test.parquet"
+    )
+    test.X.to_parquet(folder / "test_rows.parquet")
+    explained = made.explain(test.X.to_numpy(np.float64)[np.sort(rows[:EXPLAINED_ROWS])])
+    np.savez(
+        folder / "explained.npz", allow_pickle=False,
+        base=explained.base, contributions=explained.contributions, values=explained.values,
+    )  # fmt: skip
+    splits.table().to_csv(folder / "splits.csv", index=False)
+    for name, learned in answers.items():
+        learned.calibration.assign(answer=name).to_csv(
+            folder / f"calibration.{name}.csv", index=False
+        )
+        learned.folds.assign(answer=name).to_csv(folder / f"folds.{name}.csv", index=False)
+    scores = candidate.model.score(explained.values)
+    return {
+        "digest": digest,
+        "thresholds": {name: learned.threshold for name, learned in answers.items()},
+        "parts": {name: learned.part.model_dump() for name, learned in answers.items()},
+        "calibrators": {
+            name: json.loads(next(iter(learned.calibrator.save().values())))
+            for name, learned in answers.items()
+        },
+        "shift": candidate.calibrator.shift,
+        "additivity": float(np.abs(explained.scores - scores).max()),
+        "taught_rows": len(splits.taught_by(splits.moments.test)),
+        "taught_customers": len(np.unique(splits.taught_by(splits.moments.test).customers)),
+        "rate": float(test.y.mean()),
+        "test_rows": len(test),
+    }
+
+
+def read_explained(folder: Path, columns: tuple[FeatureColumn, ...], space: str) -> Explanation:
+    """The explanation sample that :func:`write_learned` stored."""
+    with np.load(folder / "explained.npz", allow_pickle=False) as stored:
+        return Explanation(
+            stored["base"],
+            stored["contributions"],
+            stored["values"],
+            tuple(c.name for c in columns),
+            space,
+        )
+
+
+def baseline_names(parts: tuple[Part, ...]) -> list[str]:
+    """Names under which baselines appear: the file of each."""
+    return names_of([part.use for part in parts])

@@ -1,0 +1,1 @@
+"""Answers: one file, one model family."""

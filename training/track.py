@@ -1,0 +1,330 @@
+"""The only file that writes runs and versions to MLflow while a pipeline runs."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import pandas as pd
+
+from features.errors import DataError
+from features.settings import Workspace
+from features.store import Published
+from training import bundle as bundles
+from training.evaluate import CANDIDATE
+from training.pipeline import Plan, Prepared
+from training.record import Record
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
+
+CHALLENGER = "challenger"
+
+
+def tracking_uri(place: Workspace) -> str:
+    """``PERENNIAL_TRACKING_URI``, or a SQLite file in the registry.
+
+    ``MLFLOW_TRACKING_URI`` is not read: ``mlflow run`` sets it to its own default for its children,
+    and runs would end up beside the registry.
+    """
+    return os.environ.get("PERENNIAL_TRACKING_URI") or f"sqlite:///{place.registry / 'mlflow.db'}"
+
+
+def client(place: Workspace) -> "MlflowClient":
+    """MLflow, pointed at this registry and quiet."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.pop("MLFLOW_RUN_ID", None)  # set by `mlflow run`; it would swallow our run
+    place.registry.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri(place))
+    mlflow.set_registry_uri(tracking_uri(place))
+    return mlflow.MlflowClient()
+
+
+def log_version(
+    place: Workspace,
+    plan: Plan,
+    prepared: Prepared,
+    learned: Published,
+    pack: Published,
+    durations: dict[str, float],
+) -> int:
+    """Log the run with its pack, register its bundle as challenger, record it; return the version.
+
+    A pack that is registered already is recognised, also where a run was killed on the way.
+    """
+    import mlflow
+
+    api, name = client(place), plan.config.name
+    pack_key = pack.manifest["key"]
+    found = _registered(api, name, pack_key)
+    if found is None:
+        experiment = _experiment(api, place, plan)
+        _close_left_open(api, experiment, pack_key)
+        with _run(api, experiment, plan, learned, pack) as run_id:
+            _log(api, run_id, plan, prepared, learned, pack, durations)
+            model = _log_model(run_id, pack, plan)
+        created = mlflow.register_model(model.model_uri, name, tags=_version_tags(learned, pack))
+        found = int(created.version)
+        api.update_model_version(name, str(found), description=_description(pack))
+        api.update_registered_model(name, description=plan.task.question)
+    api.set_registered_model_alias(name, CHALLENGER, str(found))
+    record = Record(place.registry)
+    if not any(e.event == "registered" and e.version == found for e in record.entries(name)):
+        facts = pack.manifest["facts"]
+        record.append(
+            "registered",
+            name,
+            found,
+            facts["digest"],
+            actor="pipeline",
+            reason="a run passed its last stage",
+            evidence={"run_key": learned.manifest["key"], "pack_key": pack_key, **facts},
+        )
+    return found
+
+
+def _registered(api: "MlflowClient", name: str, pack_key: str) -> int | None:
+    versions = api.search_model_versions(f"name = '{name}' and tags.pack_key = '{pack_key}'")
+    return max((int(v.version) for v in versions), default=None)
+
+
+def _experiment(api: "MlflowClient", place: Workspace, plan: Plan) -> str:
+    title = f"perennial/{plan.config.name}"
+    known = api.get_experiment_by_name(title)
+    if known is not None:
+        return str(known.experiment_id)
+    location = place.registry / "artifacts"
+    return str(api.create_experiment(title, artifact_location=location.as_uri()))
+
+
+def _close_left_open(api: "MlflowClient", experiment: str, pack_key: str) -> None:
+    for run in api.search_runs(
+        [experiment], f"tags.pack_key = '{pack_key}' and attributes.status = 'RUNNING'"
+    ):
+        api.set_terminated(run.info.run_id, "KILLED")
+
+
+@contextmanager
+def _run(
+    api: "MlflowClient", experiment: str, plan: Plan, learned: Published, pack: Published
+) -> Iterator[str]:
+    facts, code = learned.manifest["facts"], pack.manifest["facts"]["code"]
+    use = plan.config.model.use.partition(".")[0]
+    cutoff = json.loads((learned.folder / "bundle" / bundles.ANSWER).read_text())["cutoff"]
+    tags = {
+        "task": plan.task.name,
+        "model_family": use,
+        "source": plan.source.name,
+        "cutoff": cutoff,
+        "horizon_days": str(plan.task.horizon_days),
+        "seed": str(plan.config.seed),
+        "stage": "candidate",
+        "run_key": learned.manifest["key"],
+        "pack_key": pack.manifest["key"],
+        "bundle_digest": facts["digest"],
+        "git_commit": code["commit"],
+        "git_tree": code["tree"],
+        "population_n": str(facts["test_rows"]),
+        "base_rate": f"{facts['rate']:.4f}",
+    }
+    run_name = f"{plan.config.name}-{use}-{cutoff}-{learned.manifest['key'][:8]}"
+    run = api.create_run(experiment, tags=tags, run_name=run_name)
+    try:
+        yield run.info.run_id
+    except BaseException:
+        api.set_terminated(run.info.run_id, "FAILED")
+        raise
+    api.set_terminated(run.info.run_id, "FINISHED")
+
+
+def _log(
+    api: "MlflowClient",
+    run_id: str,
+    plan: Plan,
+    prepared: Prepared,
+    learned: Published,
+    pack: Published,
+    durations: dict[str, float],
+) -> None:
+    from mlflow.entities import Metric, Param
+
+    metrics = _metrics(pd.read_csv(pack.folder / "metrics.csv"))
+    metrics |= {f"seconds.{stage}": seconds for stage, seconds in durations.items()}
+    facts = learned.manifest["facts"]
+    parameters = {
+        "model": plan.config.model.use,
+        "data": plan.source.name,
+        "config_fingerprint": learned.manifest["key"],
+        **{f"model.{k}": v for k, v in facts["parts"][CANDIDATE]["config"].items()},
+        "calibration": facts["calibrators"][CANDIDATE]["kind"],
+        "features": ",".join(part.use for part in plan.config.features),
+    }
+    api.log_batch(
+        run_id,
+        metrics=[Metric(k, float(v), 0, 0) for k, v in metrics.items() if pd.notna(v)],
+        params=[Param(k, str(v)) for k, v in parameters.items()],
+    )
+    api.log_inputs(run_id, _inputs(plan, prepared))
+    for path in sorted(pack.folder.iterdir()):
+        if path.name not in ("bundle", "manifest.json"):
+            api.log_artifact(run_id, str(path), "review")
+
+
+def _metrics(table: pd.DataFrame) -> dict[str, float]:
+    """Values with intervals: the candidate's as ``test.<metric>``, others under their name."""
+    metrics: dict[str, float] = {}
+    for line in table.itertuples():
+        stem = f"test.{line.metric}" if line.answer == CANDIDATE else f"{line.answer}.{line.metric}"
+        metrics |= {
+            stem: line.value,
+            f"{stem}.ci_low": line.ci_low,
+            f"{stem}.ci_high": line.ci_high,
+        }
+    return metrics
+
+
+def _inputs(plan: Plan, prepared: Prepared) -> "list[DatasetInput]":
+    """Tables and features by name and content; MLflow gets no data to look into."""
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = []
+    for context, published in (
+        ("tables", prepared.stored.published),
+        ("features", prepared.features),
+    ):
+        source = CodeDatasetSource(
+            {"source": plan.source.name, "published": published.manifest["key"]}
+        )
+        dataset = Dataset(
+            f"{plan.source.name}.{context}", published.content, "code", source.to_json()
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+    return inputs
+
+
+def _log_model(run_id: str, pack: Published, plan: Plan) -> Any:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    answer = json.loads((pack.folder / "bundle" / bundles.ANSWER).read_text())
+    signature = ModelSignature(
+        inputs=Schema([ColSpec("double", column["name"]) for column in answer["columns"]]),
+        outputs=Schema([ColSpec("double", answer["output"]), ColSpec("double", "score")]),
+    )
+    rows = json.loads((pack.folder / "input_example.json").read_text())["rows"]
+    with mlflow.start_run(run_id=run_id):
+        return mlflow.pyfunc.log_model(
+            name=plan.config.name,
+            loader_module="training.bundle",
+            data_path=str(pack.folder / "bundle"),
+            signature=signature,
+            input_example=pd.DataFrame(rows, dtype="float64"),
+            pip_requirements=_requirements(),
+        )
+
+
+def _requirements() -> list[str]:
+    """What a notebook needs to load the bundle; said outright: inferring it takes a process."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = []
+    for name in ("perennial", "xgboost-cpu", "xgboost", "numpy", "pandas", "scikit-learn"):
+        try:
+            found.append(f"{name}=={version(name)}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _version_tags(learned: Published, pack: Published) -> dict[str, str]:
+    facts = pack.manifest["facts"]
+    metrics = {name: f"{entry['value']:.4f}" for name, entry in facts["metrics"].items()}
+    return {
+        "review": "pending",
+        "gates": "passed" if facts["gates_passed"] else "failed",
+        "run_key": learned.manifest["key"],
+        "pack_key": pack.manifest["key"],
+        "bundle_digest": facts["digest"],
+        "git_commit": facts["code"]["commit"],
+        "git_tree": facts["code"]["tree"],
+        **metrics,
+    }
+
+
+def _description(pack: Published) -> str:
+    """The card's first sections with the gates: the registry page cannot show artifacts."""
+    card = (pack.folder / "CARD.md").read_text()
+    return card.partition("\n## Slices")[0].replace(
+        "![", "plot in the run's artifacts, review/plots: ["
+    )
+
+
+def bundle_folder(place: Workspace, name: str, version: int) -> Path:
+    """Folder of a registered version's bundle.
+
+    Raises
+    ------
+    DataError
+        If the version or its files are gone.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    api = client(place)
+    try:
+        source = str(api.get_model_version(name, str(version)).source)
+        if source.startswith("models:/m-"):
+            source = api.get_logged_model(source.removeprefix("models:/")).artifact_location
+        root = _local(source)
+        return root / str(Model.load(str(root)).flavors["python_function"]["data"])
+    except (MlflowException, OSError) as error:
+        raise DataError(
+            f"model {name!r} version {version}: its files cannot be read ({error}); "
+            "restore the registry folder from its backup"
+        ) from None
+
+
+def review_folder(place: Workspace, name: str, version: int) -> Path:
+    """Folder of a registered version's review pack, among its run's artifacts.
+
+    Raises
+    ------
+    DataError
+        If the artifacts are gone.
+    """
+    from mlflow.exceptions import MlflowException
+
+    api = client(place)
+    try:
+        run_id = str(api.get_model_version(name, str(version)).run_id)
+        folder = _local(f"{api.get_run(run_id).info.artifact_uri}/review")
+        if not (folder / "gates.json").is_file():
+            raise OSError(f"{folder} has no gates.json")
+    except (MlflowException, OSError) as error:
+        raise DataError(
+            f"model {name!r} version {version}: its review pack cannot be read ({error}); "
+            "restore the registry folder from its backup; nothing was decided"
+        ) from None
+    return folder
+
+
+def _local(uri: str) -> Path:
+    """The artifact's own folder where it is on this machine, else a copy."""
+    from mlflow.artifacts import download_artifacts
+
+    if uri.startswith("file:"):
+        return Path(url2pathname(urlsplit(uri).path))
+    return Path(uri if uri.startswith("/") else download_artifacts(uri))
