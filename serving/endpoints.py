@@ -82,7 +82,7 @@ class Endpoints:
         found = self.bundle.explain(X)
         # reasons() sorts by size and leaves out what moves nothing: that comes last here too.
         orders = np.argsort(-np.abs(found.contributions), axis=1, kind="stable").tolist()
-        texts = reasons(answer.columns, found, top=len(names))
+        texts = reasons(answer.columns, answer.currency, found, top=len(names))
         values, moved = X.tolist(), found.contributions.tolist()
         explanations = [
             {

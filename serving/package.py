@@ -23,7 +23,7 @@ from training.review import Approved
 log = logging.getLogger("perennial")
 
 REQUIREMENTS = (
-    "cryptography", "fastapi", "numpy", "orjson", "pandas", "prometheus-client", "pyarrow",
+    "cryptography", "fastapi", "numba", "numpy", "orjson", "pandas", "prometheus-client", "pyarrow",
     "pydantic", "pyyaml", "scipy", "xgboost-cpu", "xgboost",
 )  # fmt: skip
 """Distributions of the image beside BentoML, which adds itself; XGBoost in the installed build."""

@@ -156,11 +156,16 @@ def request_rows(columns: Sequence[str], X: Floats) -> list[dict[str, float | No
 
 
 def reasons(
-    columns: Sequence["FeatureColumn"], explanation: Explanation, top: int = 3
+    columns: Sequence["FeatureColumn"], currency: str, explanation: Explanation, top: int = 3
 ) -> list[list[str]]:
     """For each row the ``top`` largest contributions, each as a short sentence.
 
     A sentence says the meaning, the value with its unit, and which way it moves the score.
+
+    Parameters
+    ----------
+    currency
+        ISO 4217 code of amounts: columns name none, since they serve any source.
     """
     by_name = {column.name: column for column in columns}
     sentences = []
@@ -168,7 +173,7 @@ def reasons(
         order = np.argsort(-np.abs(contributions), kind="stable")[:top]
         sentences.append(
             [
-                sentence(by_name[explanation.columns[i]], float(values[i]), float(contributions[i]))
+                sentence(by_name[explanation.columns[i]], currency, values[i], contributions[i])
                 for i in order
                 if contributions[i] != 0.0
             ]
@@ -176,12 +181,12 @@ def reasons(
     return sentences
 
 
-def sentence(column: "FeatureColumn", value: float, contribution: float) -> str:
-    """One reason in words, such as ``time since the last order is 71 days: raises the risk``."""
+def sentence(column: "FeatureColumn", currency: str, value: float, contribution: float) -> str:
+    """One reason in words, such as ``time since the last order is 71 days: raises the score``."""
     way = "raises" if contribution > 0 else "lowers"
     if np.isnan(value):
         said = f"unknown ({column.missing})"
     else:
-        unit = "" if column.unit in ("", "ratio") else f" {column.unit}"
-        said = f"{value:,.2f}".rstrip("0").rstrip(".") + unit
+        unit = {"ratio": "", "currency": currency}.get(column.unit, column.unit)
+        said = f"{value:,.2f}".rstrip("0").rstrip(".") + (f" {unit}" if unit else "")
     return f"{column.meaning} is {said}: {way} the score"

@@ -250,7 +250,9 @@ def _worked(folder: Path, made: bundles.Bundle, explained: Explanation) -> None:
             "probability": made.calibrator.apply(part.scores),
             "score": part.scores,
             "base": part.base,
-            "reasons": ["; ".join(said) for said in reasons(made.answer.columns, part)],
+            "reasons": [
+                "; ".join(said) for said in reasons(made.answer.columns, made.answer.currency, part)
+            ],
         }
     )
     table.to_csv(folder / "worked_rows.csv", index=False)

@@ -148,10 +148,16 @@ def approve(
     """
     _named(reviewer, reason)
     entry = _registered(_entries(place, model), model, version)
+    # The gates of the record count, which is sealed; the pack's are a copy to look at.
+    gates = entry.evidence.get("gates")
+    if not gates:
+        raise NotApproved(
+            f"model {model!r} version {version} has no gate results in the record; "
+            "run its pipeline again, then approve the new version"
+        )
     _verified_folder(place, entry)
     review_folder(place, model, version)
-    # The gates of the record count, which is sealed; the pack's are a copy to look at.
-    failed = [g for g in entry.evidence["gates"] if not g["passed"]]
+    failed = [g for g in gates if not g["passed"]]
     if failed and not override:
         raise NotApproved.listing(
             f"model {model!r} version {version}: {len(failed)} gate(s) failed; reject it, "

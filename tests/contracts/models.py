@@ -29,12 +29,18 @@ from training.metrics import METRICS, Ranked
 N_ROWS = 1_511
 """Rows of the world that models learn from; no array of a fitted model may have this length."""
 N_UNSEEN = 3_000
+MANY = 2_500
+"""Rows at once, more than a model would take by another way than few."""
 FLOOR = 0.70
 """ROC-AUC on unseen rows that every model reaches; the true probabilities reach 0.80."""
 NOTHING = 0.02
 """Log loss that may be gained over the base rate after learning from shuffled labels."""
 ADDS_UP = {"gbm.Gbm": 1e-4}
 """Largest gap of base + contributions and score, where it is not 1e-11: these use 32-bit floats."""
+ON_AVERAGE = {"gbm.Gbm": 5e-3}
+"""Largest distance of mean probability and rate where it is learned from, where it is not 2e-4."""
+SIGNAL = "rfm__recency_days"
+"""The column that carries most of the signal: the longer ago, the likelier the event."""
 NATIVE = (".ubj", ".npz", ".json", ".parquet")
 
 Check = Callable[[type], None]
@@ -204,6 +210,11 @@ def single_rows(cls: type) -> None:
             "single rows are explained otherwise"
         )
         assert alone.base[0] == explained.base[i], "the base depends on other rows"
+    many = _asked(model, MANY)
+    assert np.array_equal(model.score(many)[: len(X)], scores), "many rows are scored otherwise"
+    assert np.array_equal(model.explain(many).contributions[: len(X)], explained.contributions), (
+        "many rows are explained otherwise"
+    )
     by_columns = np.asfortranarray(X)
     assert np.array_equal(model.score(by_columns), scores), "the layout in memory changes scores"
     assert _equal(model.explain(by_columns), explained), "the layout changes explanations"
@@ -217,12 +228,41 @@ def explanation_adds_up(cls: type) -> None:
     assert explained.columns == tuple(known()[0].columns), "not in the original columns"
     assert explained.contributions.shape == X.shape, "not one contribution per row and column"
     assert explained.base.shape == (len(X),), "not one base per row"
+    assert len(np.unique(explained.base)) == 1, "the base differs from row to row"
     assert np.array_equal(explained.values, X, equal_nan=True), "other rows are explained"
     assert explained.space == model.space, "explained in another space than scored"
     gap = float(np.abs(explained.scores - scores).max())
     limit = ADDS_UP.get(name_of(cls), 1e-11)
     assert gap <= limit, f"contributions miss the score by {gap:.3g}, at most {limit:g}"
     assert scores.dtype == np.float64, "scores are not float64"
+
+
+def credits_the_right_columns(cls: type) -> None:
+    """The column with the signal gets most of the credit, in its direction; a constant one none."""
+    frame, y, _ = known()
+    frame = frame.copy()
+    frame.insert(2, "orders__constant", 1.0)
+    model = new(cls)
+    model.fit(frame, y, weight=None, seed=0)
+    explained = model.explain(matrix(frame, model.columns))
+    credit = dict(zip(explained.columns, np.abs(explained.contributions).mean(axis=0), strict=True))
+    assert max(credit, key=lambda name: credit[name]) == SIGNAL, f"most credit: {credit}"
+    assert credit["orders__constant"] < 1e-9, "a column that never varies gets credit"
+    recency = frame[SIGNAL].to_numpy()
+    own = explained.contributions[:, explained.columns.index(SIGNAL)]
+    ranks = [pd.Series(v).rank().to_numpy() for v in (recency, own)]
+    assert np.corrcoef(*ranks)[0, 1] > 0.9, f"{SIGNAL} is credited against its direction"
+
+
+def right_on_average(cls: type) -> None:
+    """Over the rows learned from the probabilities average to the rate: scores are log-odds."""
+    if "event" not in cls.answers:
+        return
+    X, y, _ = known()
+    model = fitted(cls)
+    p = _probability(model.score(matrix(X, model.columns)))
+    limit = ON_AVERAGE.get(name_of(cls), 2e-4)
+    assert abs(p.mean() - y.mean()) < limit, f"mean {p.mean():.4f}, rate {y.mean():.4f}"
 
 
 def missing_values(cls: type) -> None:
@@ -350,6 +390,8 @@ CHECKS: dict[str, Check] = {
         no_pickle,
         single_rows,
         explanation_adds_up,
+        credits_the_right_columns,
+        right_on_average,
         missing_values,
         columns_by_name,
         beats_chance,

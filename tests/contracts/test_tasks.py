@@ -39,7 +39,7 @@ def test_every_file_is_found() -> None:
     assert "churn.Churn" in FOUND
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(table=worlds(), days=st.integers(20, 500), horizon=st.integers(1, 200))
 def test_churn_is_what_a_loop_over_orders_says(table: Any, days: int, horizon: int) -> None:
     """Over any small world, spine and label are those of a plain reading of the rows."""

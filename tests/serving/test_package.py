@@ -170,9 +170,7 @@ def test_rows_that_the_service_refuses_are_told(
     )
     digest = rewritten(bundle, tmp_path / "other", workplace.keys, columns=columns)
     approve(monkeypatch, tmp_path / "other", digest)
-    with pytest.raises(
-        DataError, match=r"60 rows are refused by /predict.*rfm__frequency"
-    ):
+    with pytest.raises(DataError, match=r"60 rows are refused by /predict.*rfm__frequency"):
         package.package(workplace, "churn")
     assert not built
 

@@ -147,6 +147,28 @@ def test_each_gate_refuses_the_model_that_fails_it_alone() -> None:
     assert failed(checks={"adds up": (1e-3, 1e-4), "replay": (0.0, 0.0)}) == ["adds up"]
 
 
+def drawn(metric: str, by: float, spread: float) -> Judged:
+    """A candidate whose metric differs from both others' by draws around ``by``."""
+    draws = {name: {m: v.copy() for m, v in found.items()} for name, found in GOOD.draws.items()}
+    noise = np.linspace(-spread, spread, REPEATS)
+    for other in ("recency", CHAMPION):
+        draws[CANDIDATE][metric] = draws["recency"][metric] + np.append(by, by + noise)
+        draws[other][metric] = draws["recency"][metric]
+    return Judged(GOOD.rows, GOOD.probabilities, GOOD.ranked, draws)
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("roc_auc", 1.0), ("log_loss", -1.0)])
+def test_what_chance_could_explain_does_not_pass(metric: str, sign: float) -> None:
+    """The whole interval counts: to be better on average is not enough."""
+    beats = {metric: Gate(beats_baseline=True)}
+    assert failed(drawn(metric, sign * 0.02, 0.01), beats) == []
+    assert failed(drawn(metric, sign * 0.02, 0.05), beats) == [f"{metric} beats recency"]
+    keeps = {metric: Gate(champion_margin=0.01)}
+    assert failed(drawn(metric, sign * -0.005, 0.001), keeps) == []
+    assert failed(drawn(metric, sign * -0.005, 0.02), keeps) == [f"{metric} against champion"]
+    assert failed(drawn(metric, sign * 0.02, 0.02), keeps) == []
+
+
 def test_a_result_that_is_not_a_number_does_not_pass() -> None:
     """NaN fails a floor, a ceiling, a comparison and a check alike."""
     nowhere = judged(**{CANDIDATE: np.zeros(800), "recency": worse(TRUTH), CHAMPION: TRUTH})

@@ -346,6 +346,32 @@ def test_a_second_run_does_nothing_again(
     ]  # fmt: skip
 
 
+def test_the_champions_own_run_is_recognised(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The champion is not judged against itself: its pipeline makes no new version."""
+    monkeypatch.setattr(pack, "code_state", lambda: coded("clean"))
+    before = Record(place.registry).entries()
+    assert run(place, planned(place)).version == 1
+    assert Record(place.registry).entries() == before
+
+
+def test_committing_the_code_gives_a_version_that_may_be_released(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same model from a changed tree, run again from the committed one, is a new version."""
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
+    monkeypatch.setattr(pack, "code_state", lambda: coded("clean"))
+    with said() as lines:
+        done = run(place, planned(place, *ANOTHER))
+    assert done.version == 4
+    assert any("fit: already done with the same inputs" in line for line in lines)
+    last = Record(place.registry).entries()[-1]
+    assert (last.version, last.evidence["code"]["tree"]) == (4, "clean")
+    review.approve(place, "churn", 4, "Ada", "released", override="test", release=True)
+    assert review.approved(place, "churn").version == 4
+
+
 def test_the_version_has_signature_example_and_lineage(runs: Runs, place: Workspace) -> None:
     """Signature, input example and the data sets by name and content are in MLflow."""
     import mlflow
@@ -688,6 +714,16 @@ def test_gates_that_were_doctored_do_not_help(place: Workspace) -> None:
     assert champion(Record(place.registry).entries("churn")).version == 1  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("evidence", [{}, {"gates": []}, {"gates_passed": True}])
+def test_a_version_without_gate_results_is_refused(
+    evidence: dict[str, Any], place: Workspace
+) -> None:
+    """No results are not passed results."""
+    Record(place.registry).append("registered", "churn", 4, "d", "pipeline", "a run", evidence)
+    with pytest.raises(NotApproved, match="version 4 has no gate results.*run its pipeline again"):
+        review.approve(place, "churn", 4, "Ada", "good", override="x")
+
+
 def test_a_lost_review_pack_is_a_clear_error(place: Workspace) -> None:
     """Nobody approves what cannot be looked at."""
     file = review_folder(place, "churn", 3) / "gates.json"
@@ -780,9 +816,8 @@ def asked(*arguments: str) -> Any:
     [
         (["run", "{yaml}", "--set", "serach.trials=3"], "serach: unknown key; keys at the top"),
         (["review", "clv"], "no model 'clv'"),
-        (["approve", "churn", "--version", "3", "--reviewer", "A", "--reason", "B"], "--override"),
     ],
-    ids=["unknown key", "unknown model", "failed gate"],
+    ids=["unknown key", "unknown model"],
 )
 def test_a_mistake_ends_with_code_2_and_one_message(
     arguments: list[str], said: str, place: Workspace
@@ -855,6 +890,9 @@ def test_the_door_shows_and_decides(place: Workspace) -> None:
     standing = champion(Record(place.registry).entries("churn"))
     assert standing is not None
     assert (standing.version, standing.actor) == (3, "Eve")
+    refused = asked("approve", "churn", "--version", "2", *who)
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("error: model 'churn' version 2: 1 gate(s) failed; reject it")
 
 
 HELP = """

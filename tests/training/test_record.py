@@ -1,5 +1,6 @@
 """The record: nothing is lost, nothing changed unnoticed, and one champion at most."""
 
+import hashlib
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import DataError, NotApproved
+from features.settings import canonical
 from tests.worlds import ROOT
 from training.record import DECISIONS, Entry, Event, Record, champion
 
@@ -137,6 +139,17 @@ def test_every_field_of_every_entry_is_sealed(column: str, tmp_path: Path) -> No
         back = f"UPDATE record SET {column} = (SELECT was FROM kept) WHERE number = {changed}"
         sql(record, *UNGUARDED, back)
         assert len(record.entries()) == 6
+
+
+def test_an_entry_sealed_anew_does_not_fit_the_next(tmp_path: Path) -> None:
+    """Changed with a hash that is right for itself, an entry breaks the chain behind it."""
+    record = filled(tmp_path)
+    third = record.entries()[2]
+    changed = {k: v for k, v in vars(third).items() if k != "hash"} | {"actor": "Eve"}
+    seal = hashlib.sha256(canonical(changed).encode()).hexdigest()
+    sql(record, *UNGUARDED, f"UPDATE record SET actor = 'Eve', hash = '{seal}' WHERE number = 3")
+    with pytest.raises(DataError, match="entry 4 does not fit the chain"):
+        record.entries()
 
 
 def test_a_file_that_is_no_record_is_a_clear_error(tmp_path: Path) -> None:

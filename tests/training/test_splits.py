@@ -156,7 +156,7 @@ def test_rows_carry_their_customers_features_and_labels() -> None:
     assert test.y.tolist() == [float(k not in buyers) for k in test.customers]
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     test=st.integers(500, 820),
     back=st.integers(20, 200),

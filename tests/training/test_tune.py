@@ -127,6 +127,7 @@ def test_the_best_trial_is_returned(undisturbed: Any, splits: Splits, tmp_path: 
     assert best.config == {"C": top["C"], "knots": int(top["knots"])}
     assert table["C"].between(0.001, 10).all()
     assert table["knots"].between(2, 33).all()
+    assert not table[["C", "knots"]].duplicated().any()  # no trial is wasted on a repetition
     search = SEARCH.model_copy(update={"metric": "roc_auc", "trials": 4})
     best, table = searched(splits, tmp_path / "auc.db", search)
     top = table.loc[table["value"].idxmax()]  # and of this one more is better

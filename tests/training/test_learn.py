@@ -1,0 +1,128 @@
+"""Learning: what may count and what may not, from search to threshold."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.settings import Part
+from features.snapshot import Moments
+from tests.training import samples
+from tests.training.samples import BEGAN, DAY
+from training import learn as module
+from training.calibrate import CalibrateConfig
+from training.learn import Learned, learn
+from training.splits import Rows, Splits
+
+PART = Part(use="logistic.Logistic")
+YEAR = timedelta(days=365)
+
+
+def learned(splits: Splits, config: CalibrateConfig | None = None) -> Learned:
+    """The answer of a small model."""
+    return learn(splits, PART, config or CalibrateConfig(), 3, lambda: None)
+
+
+def relabelled(splits: Splits, at: Any) -> Splits:
+    """The same with the labels of some cutoffs turned round."""
+    rows = splits.rows
+    turned = np.isin(rows.cutoffs, np.array(at, dtype="datetime64[us]"))
+    assert turned.any()
+    y = np.where(turned, 1.0 - rows.y, rows.y)
+    return replace(splits, rows=Rows(rows.X, y, rows.customers, rows.cutoffs))
+
+
+def same(a: Learned, b: Learned) -> bool:
+    """Whether all that is shipped is the same, bit for bit."""
+    return (a.model.save(), a.calibrator.save(), a.threshold) == (
+        b.model.save(), b.calibrator.save(), b.threshold,
+    )  # fmt: skip
+
+
+def test_the_labels_of_the_test_block_teach_nothing() -> None:
+    """Turned round, they change neither model nor calibrator nor threshold."""
+    splits = samples.splits()
+    expected = learned(splits)
+    assert same(learned(splits), expected)
+    assert same(learned(relabelled(splits, [splits.moments.test])), expected)
+    first = splits.moments.teaching[0]
+    assert not same(learned(relabelled(splits, [first])), expected)
+
+
+def test_the_shipped_model_learns_from_all_that_may_teach() -> None:
+    """Its rows are those whose labels were known by the test cutoff, the validating ones too."""
+    splits = samples.splits()
+    rows = splits.taught_by(splits.moments.test)
+    assert set(splits.moments.folds) <= set(rows.cutoffs.tolist())
+    by_hand = module.fitted(PART, splits, splits.moments.test, 3)
+    assert learned(splits).model.save() == by_hand.save()
+
+
+def test_a_fold_is_scored_by_a_model_of_its_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels that were not known at a validation cutoff do not touch its out-of-time scores."""
+    splits = samples.splits()
+    first = splits.moments.folds[0]
+    unknown = [t for t in splits.moments.teaching if t + splits.gap > first]
+
+    def scores(of: Splits) -> Any:
+        rows = of.rows.at(first)
+        return module.fitted(PART, of, first, 3).score(rows.X.to_numpy(np.float64))
+
+    assert np.array_equal(scores(relabelled(splits, unknown)), scores(splits))
+    known = [t for t in splits.moments.teaching if t + splits.gap <= first]
+    assert not np.array_equal(scores(relabelled(splits, known)), scores(splits))
+
+
+def seasonal() -> Splits:
+    """Eleven months whose seasons differ, those of folds and test as they were a year before."""
+    teaching = tuple(BEGAN + 30 * k * DAY for k in range(9, 20))
+    test = teaching[-1] + 60 * DAY
+    folds = (teaching[-4], teaching[-2], teaching[-1])
+    year_ago = {t: t - YEAR for t in (*folds, test)}
+    moments = Moments(teaching, test, folds, year_ago)
+    rows = samples.rows_at(moments.all, 400)
+    rng, y = np.random.default_rng(0), rows.y.copy()
+    for late, lift in zip((*folds, test), (0.0, 0.35, 0.7, 0.7), strict=True):
+        for t in (late, year_ago[late]):
+            here = (rows.cutoffs == np.datetime64(t)) & (rng.random(len(rows)) < lift)
+            y[here] = 1.0
+    return Splits(Rows(rows.X, y, rows.customers, rows.cutoffs), moments, 60 * DAY)
+
+
+def test_a_season_seen_a_year_ago_is_taken_into_account() -> None:
+    """Where seasons repeat the shift is chosen, and the test cutoff is foretold better for it."""
+    splits = seasonal()
+    with_season = learned(splits)
+    without = learned(splits, CalibrateConfig(season=False))
+    assert with_season.calibrator.shift > 0.5
+    assert without.calibrator.shift == 0.0
+    test = splits.test
+    gaps = [abs(a.probability(test.X).mean() - test.y.mean()) for a in (with_season, without)]
+    assert gaps[0] < 0.08
+    assert gaps[1] > 2 * gaps[0], gaps
+    assert (with_season.folds["season_shift"] != "no year before").all()
+
+
+def test_the_season_is_read_by_a_model_that_did_not_learn_from_it() -> None:
+    """Label windows that overlap the season a year ago are left out, so that it cannot be known."""
+    splits = seasonal()
+    cutoff = splits.moments.test
+    before = splits.moments.year_ago[cutoff]
+    near = [t for t in splits.moments.teaching if abs(t - before) < splits.gap]
+    shift = module._season(splits, PART, cutoff, CalibrateConfig(), 3)
+    assert shift is not None
+    turned = relabelled(splits, near)
+    assert module._season(turned, PART, cutoff, CalibrateConfig(), 3) == shift
+    assert module._season(splits, PART, cutoff, CalibrateConfig(season=False), 3) is None
+
+
+def test_probabilities_keep_the_order_of_scores() -> None:
+    """Whatever calibration is chosen, a higher score has no lower probability."""
+    answer = learned(samples.splits())
+    X = samples.splits().test.X
+    scores = answer.model.score(X.to_numpy(np.float64))
+    p = answer.probability(X)[np.argsort(scores, kind="stable")]
+    assert (np.diff(p) >= 0).all()
+    assert 0 < answer.threshold < 1
