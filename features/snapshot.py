@@ -260,8 +260,9 @@ def build_features(
             "cutoffs": [f"{t:%Y-%m-%d}" for t in moments.all],
         }
 
+    spelled = [(part.use, built.config) for part, built in zip(plan.features, sets, strict=True)]
     key = fingerprint(
-        stored.published.content, [p.model_dump() for p in plan.features],
+        stored.published.content, spelled,
         [t.isoformat() for t in moments.all], code_fingerprint("features"),
     )  # fmt: skip
     return publish(place.store / "features" / stored.source.name, key, write)

@@ -17,6 +17,9 @@ from features import staging
 from features.settings import Workspace
 from tests.worlds import CONFIGS
 
+# As at the doors: idle OpenMP threads sleep, where spinning ones would take the cores from others.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # The same examples on every run, and nothing written into the tree; HYPOTHESIS_PROFILE=explore
 # draws new ones.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "perennial-hypothesis")
@@ -29,6 +32,16 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("repeat"), derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Large sizes run where they are asked for; each has a smaller one that always runs."""
+    if os.environ.get("PERENNIAL_TEST_ALL"):
+        return
+    large = pytest.mark.skip(reason="large size: run by `make test-all`; a smaller one runs here")
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(large)
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from training.splits import Rows
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 LEAST_SLICE = 50
+SLICE_METRICS = ("roc_auc", "log_loss", "mean_probability")
 
 
 class Gate(Strict):
@@ -133,14 +134,18 @@ def slices(
             found = evaluate(
                 Ranked.of(rows.y, p[mask], threshold),
                 weights,
-                ["roc_auc", "log_loss", "mean_probability"],
+                SLICE_METRICS,
             )
             line["rate"] = float(rows.y.mean())
             for metric, values in found.items():
                 line[metric] = values[0]
                 line[f"{metric}.ci_low"], line[f"{metric}.ci_high"] = interval(values[1:])
         lines.append(line)
-    return pd.DataFrame(lines)
+    judged_columns = [
+        "slice", "n", "note", "rate",
+        *[f"{m}{end}" for m in SLICE_METRICS for end in ("", ".ci_low", ".ci_high")],
+    ]  # fmt: skip
+    return pd.DataFrame(lines, columns=judged_columns)
 
 
 def check_gates(gates: Mapping[str, Gate]) -> None:

@@ -25,7 +25,7 @@ from features.settings import (
     resolve,
     validated,
 )
-from features.snapshot import FeaturePlan, Moments, build_features, read_schema
+from features.snapshot import SETS, FeaturePlan, Moments, build_features, read_schema
 from features.sources import Source, find_files, load_source
 from features.store import Published, publish
 from features.tables import Stored, build_tables, tables_key
@@ -133,7 +133,8 @@ def load_plan(place: Workspace, path: Path, assignments: Sequence[str] = ()) -> 
     ConfigError
         If a key, a name or a combination is wrong.
     """
-    config = validated(PipelineConfig, override(load_yaml(path), assignments), str(path))
+    written = validated(PipelineConfig, override(load_yaml(path), assignments), str(path))
+    config = _spelled(written)
     source = load_source(place, config.data, config.source)
     task: Task = resolve(TASKS, config.task)
     for part in (config.model, *config.baselines):
@@ -143,8 +144,6 @@ def load_plan(place: Workspace, path: Path, assignments: Sequence[str] = ()) -> 
                 f"{path}: {part.use} answers {model.answers}, "
                 f"the task {config.task.use} asks for {task.kind!r}"
             )
-    for part in config.features:
-        resolve("features.sets", part)
     check_space(config.search, config.model)
     check_gates(config.gates)
     return Plan(path, config, task, source)
@@ -292,14 +291,23 @@ def dry_run(place: Workspace, plan: Plan) -> list[str]:
 
 
 def resolved_yaml(plan: Plan) -> str:
-    """The config with every default spelled out."""
+    """The config with every default spelled out, as the run key sees it."""
     import yaml
 
-    spelled = plan.config.model_dump(mode="json")
-    for part, home in ((spelled["task"], TASKS), (spelled["model"], MODELS)):
-        part["config"] = resolve(home, Part(**part)).config.model_dump(mode="json")
-    for part in spelled["baselines"]:
-        part["config"] = resolve(MODELS, Part(**part)).config.model_dump(mode="json")
-    for part in spelled["features"]:
-        part["config"] = resolve("features.sets", Part(**part)).config.model_dump(mode="json")
-    return yaml.safe_dump(spelled, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(plan.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _spelled(config: PipelineConfig) -> PipelineConfig:
+    """The config with the defaults of its parts: written out or not, it is the same run."""
+
+    def full(home: str, part: Part) -> Part:
+        return Part(use=part.use, config=resolve(home, part).config.model_dump(mode="json"))
+
+    return config.model_copy(
+        update={
+            "task": full(TASKS, config.task),
+            "model": full(MODELS, config.model),
+            "baselines": tuple(full(MODELS, part) for part in config.baselines),
+            "features": tuple(full(SETS, part) for part in config.features),
+        }
+    )
