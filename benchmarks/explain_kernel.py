@@ -1,8 +1,8 @@
 """Explanations by the compiled trees, beside XGBoost's ``pred_contribs`` and other explainers.
 
-Models of 100 x 4 x 20, 500 x 6 x 40 and 1,000 x 7 x 80 (trees x depth x features) learn interactions
-of all features, a tenth of the values missing. All ways explain the same rows on one thread, in
-turns; a figure is the median of its turns, of which slow ways have fewer. What takes too long
+Models of 100 x 4 x 20, 500 x 6 x 40 and 1,000 x 7 x 80 (trees x depth x features) learn
+interactions of all features, a tenth of the values missing. All ways explain the same rows on one
+thread, in turns; a figure is the median of its turns, of which slow ways have fewer. What takes too long
 explains fewer rows and is scaled, marked ``*``: ``pred_contribs`` and SHAP by rows (2,000 at most),
 woodelf (if installed) along the line through 2,000 and 10,000 rows, as most of its time does not
 depend on rows. Ratios are an opponent's time by ours. Getting ready is measured in fresh processes

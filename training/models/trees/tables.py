@@ -184,7 +184,7 @@ class Tables:
         by_size = np.argsort(size, kind="stable")
         entry = np.empty_like(size)
         entry[by_size] = np.cumsum(size[by_size]) - size[by_size]
-        table = np.zeros(size.sum(), dtype)
+        table = np.empty(size.sum(), dtype)
         for n_bits in np.unique(bits[bits > 0]):
             _fill(table, entry, np.flatnonzero(bits == n_bits), int(n_bits), leaves, value)
         step = np.concatenate(steps)
