@@ -2,11 +2,11 @@
 
 Models of 100 x 4 x 20, 500 x 6 x 40 and 1,000 x 7 x 80 (trees x depth x features) learn
 interactions of all features, a tenth of the values missing. All ways explain the same rows on one
-thread, in turns; a figure is the median of its turns, of which slow ways have fewer. What takes too long
-explains fewer rows and is scaled, marked ``*``: ``pred_contribs`` and SHAP by rows (2,000 at most),
-woodelf (if installed) along the line through 2,000 and 10,000 rows, as most of its time does not
-depend on rows. Ratios are an opponent's time by ours. Getting ready is measured in fresh processes
-that have XGBoost loaded; no compiled code is kept on disk, so each start is a cold one.
+thread, in turns; a figure is the median of its turns, of which slow ways have fewer. What takes
+too long explains fewer rows and is scaled, marked ``*``: ``pred_contribs`` and SHAP by rows (2,000
+at most), woodelf (if installed) along the line through 2,000 and 10,000 rows, as most of its time
+does not depend on rows. Ratios are an opponent's time by ours. Getting ready is measured in fresh
+processes that have XGBoost loaded; no compiled code is kept on disk, so each start is a cold one.
 
     python benchmarks/explain_kernel.py [100x4x20 500x6x40 1000x7x80]
 """
@@ -22,8 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = "1"
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import numpy as np
 import xgboost
@@ -41,12 +40,12 @@ TOO_SLOW = 20.0
 Way = Callable[[np.ndarray], object]
 
 START = """
-import sys, time, resource
-import numpy, scipy.sparse, scipy.linalg, pandas, xgboost
+import sys, time
+import numpy, pandas, psutil, scipy.linalg, scipy.sparse, xgboost
 booster = xgboost.Booster(model_file=sys.argv[1])
 row = numpy.zeros((1, booster.num_features()))
 booster.inplace_predict(row)
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+memory = psutil.Process().memory_info().rss
 at = [time.perf_counter()]
 from training.models.trees import Trees
 at.append(time.perf_counter())
@@ -56,7 +55,7 @@ trees.tables
 at.append(time.perf_counter())
 trees.explain(row)
 at.append(time.perf_counter())
-memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1e3
+memory = (psutil.Process().memory_info().rss - memory) / 1e6
 print(*(b - a for a, b in zip(at, at[1:])), memory)
 """
 
