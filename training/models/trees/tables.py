@@ -184,7 +184,7 @@ class Tables:
         by_size = np.argsort(size, kind="stable")
         entry = np.empty_like(size)
         entry[by_size] = np.cumsum(size[by_size]) - size[by_size]
-        table = np.empty(size.sum(), dtype)
+        table = np.zeros(size.sum(), dtype)
         for n_bits in np.unique(bits[bits > 0]):
             _fill(table, entry, np.flatnonzero(bits == n_bits), int(n_bits), leaves, value)
         step = np.concatenate(steps)
@@ -224,40 +224,25 @@ def _ranks(home: Array) -> Array:
 def _fill(table: Array, entry: Array, groups: Array, n: int, leaves: Paths, value: Floats) -> None:
     """Write the tables of ``groups``, all of ``n`` bits: the integral for each leaf and pattern."""
     among = np.flatnonzero(np.isin(leaves.owner, groups))
-    players = (leaves.care[among] > 0).sum(axis=1).max()
-    points, weights = np.polynomial.legendre.leggauss((int(players) + 1) // 2)
+    pattern, asked = np.arange(1 << n, dtype=np.int16), leaves.care[among, :n] > 0
+    points, weights = np.polynomial.legendre.leggauss((int(asked.sum(axis=1).max()) + 1) // 2)
     t, weights = (points[:, None] + 1) / 2, weights / 2
-    pattern = np.arange(1 << n, dtype=np.int16)
     at_once = max(1, AT_ONCE >> n)
     for some in np.split(groups, np.arange(at_once, len(groups), at_once)):
         begin, end = np.searchsorted(leaves.owner[among], [some[0], some[-1] + 1])
         mine = among[begin:end]
-        share, care, want = (part[mine, :n] for part in (leaves.share, leaves.care, leaves.want))
-        follows = (pattern & care[:, :, None]) == want[:, :, None]
-        # The factors t o + (1 - t) r, by leaf, point and bit. Where a feature looks at its own bit
-        # alone, their product doubles with the bit; the others are multiplied in afterwards.
-        no = (1 - t) * share[:, None]
+        share = leaves.share[mine, None, :n]
+        follows = (pattern & leaves.care[mine, :n, None]) == leaves.want[mine, :n, None]
+        # The factors t o + (1 - t) r, by leaf, point and bit, and from them the product over bits.
+        no = (1 - t) * share
         yes = t + no
-        alone = (care & (care - 1) == 0)[:, None]
-        if_0 = np.where(alone, np.where(want[:, None] > 0, no, yes), 1.0)
-        if_1 = np.where(alone, np.where((want == care)[:, None], yes, no), 1.0)
-        product = (value[mine, None] * weights)[:, :, None]
+        product = np.repeat((value[mine, None] * weights)[:, :, None], 1 << n, axis=2)
         for j in range(n):
-            parts = [product * if_0[:, :, j, None], product * if_1[:, :, j, None]]
-            product = np.concatenate(parts, axis=2)
-        for j in np.flatnonzero(~alone.all(axis=(0, 1))):
-            rows = np.flatnonzero(~alone[:, 0, j])
-            factor = np.where(follows[rows, None, j], yes[rows, :, j, None], no[rows, :, j, None])
-            product[rows] *= factor
+            product *= np.where(follows[:, None, j], yes[:, :, j, None], no[:, :, j, None])
         # (o - r) / factor is -1 / (1 - t) for o = 0, whatever r is.
-        if_yes = ((1 - share[:, None]) / yes).transpose(0, 2, 1) @ product
+        if_yes = ((1 - share) / yes).transpose(0, 2, 1) @ product
         if_no = (-1 / (1 - t)).T @ product
         phi = np.where(follows, if_yes, if_no)
-        first = np.searchsorted(leaves.owner[mine], some)
-        count = np.diff(np.append(first, len(mine)))
-        whole = phi[first]
-        for k in range(1, count.max()):
-            more = np.flatnonzero(count > k)
-            whole[more] += phi[first[more] + k]
-        at = entry[some[0]]
-        table[at : at + whole.size] = whole.transpose(0, 2, 1).ravel()
+        whole = np.add.reduceat(phi, np.searchsorted(leaves.owner[mine], some), axis=0)
+        cells = entry[some, None] + np.arange(n << n)
+        table[cells] = whole.transpose(0, 2, 1).reshape(len(some), -1)
