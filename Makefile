@@ -7,7 +7,7 @@ PIPELINES ?= churn
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint bench ui clean lock
+.PHONY: help setup spark demo test test-all lint bench ui clean lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ ui: setup  ## MLflow in the browser, on loopback
 clean:  ## remove store/ alone: all that can be made again
 	rm -rf store
 
-lock: setup  ## resolve requirements.lock anew
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+spark: setup  ## what `engine: spark` needs beside Java 17
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
+lock: setup  ## resolve the two lock files anew
+	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
+	sed -n 's/^spark = \["\(.*\)"\]/\1/p' pyproject.toml | $(COMPILE) - -o requirements-spark.lock

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from features.door import Config, DataDir, DryRun, Registry, Set, Store, answering, door, say
+from features.door import Config, DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
+
+if TYPE_CHECKING:
+    from features.snapshot import FeaturePlan
 
 app = door(
     "From raw files to valid tables and feature tables. "
@@ -29,21 +32,16 @@ def build(
     """
     with answering(store, registry, data_dir) as place:
         from features.progress import Progress
-        from features.settings import load_yaml, override, validated
-        from features.snapshot import FeaturePlan, build_features
-        from features.sources import find_files, load_source
+        from features.snapshot import build_features
+        from features.sources import find_files, load_source, raw_paths
         from features.tables import build_tables
 
-        values = override(load_yaml(config), set_)
-        plan = validated(
-            FeaturePlan,
-            {k: v for k, v in values.items() if k in FeaturePlan.model_fields},
-            str(config),
-        )
+        plan = _plan(config, set_)
         source = load_source(place, plan.data, plan.source)
         if dry_run:
             if source.simulate is None:
-                say([f"would read {path}" for path in find_files(source, place.data)])
+                files = find_files(source, place.data)
+                say([f"would read {path}" for path in raw_paths(files)])
             say(f"would build {', '.join(p.use for p in plan.features)} into {place.store}")
             return
         progress = Progress("features", (("tables", 15.0), ("features", 8.0)))
@@ -57,8 +55,106 @@ def build(
             )
             if not features.fresh:
                 progress.reused("features")
-        say(json.dumps({k: stored.facts[k] for k in ("seen", "totals", "account")}, indent=1))
+        accounts = {
+            name: {k: facts[k] for k in ("seen", "totals", "account")}
+            for name, facts in stored.facts["tables"].items()
+        }
+        say(json.dumps(accounts, indent=1))
         say([f"tables: {stored.published.folder}", f"features: {features.folder}"])
+
+
+@app.command()
+def check(
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    data_dir: DataDir = None,
+    store: Store = None,
+    customers: Annotated[int, typer.Option(min=1, help="About so many are looked at.")] = 300,
+    json_: Json = False,
+) -> None:
+    """Look for leaks in the feature sets of CONFIG, on its data: exit code 1 if there is one.
+
+    A sample of customers is computed anew with other futures, late news, shuffled rows, fewer
+    customers, a later calendar and cutoffs one by one. Leaks planted on purpose must be caught.
+    """
+    with answering(store, None, data_dir) as place:
+        from features.leakage.report import build_checks, read_checks
+        from features.pages import text_table
+        from features.sources import load_source
+        from features.tables import build_tables
+
+        plan = _plan(config, set_)
+        stored = build_tables(place, load_source(place, plan.data, plan.source))
+        moments = plan.cutoffs.resolved(stored.first, stored.end)
+        published = build_checks(place, stored, plan, moments, customers)
+        report = read_checks(published.folder)
+        if json_:
+            say(json.dumps(published.manifest["facts"] | {"folder": str(published.folder)}))
+        else:
+            say([*text_table(report.rows()), "", *report.verdict, f"report: {published.folder}"])
+        if not report.passed:
+            raise typer.Exit(1)
+
+
+@app.command()
+def catalogue(
+    config: Annotated[
+        Path | None, typer.Argument(help="Pipeline YAML whose sets are shown; none: all sets.")
+    ] = None,
+    set_: Set = [],  # noqa: B006
+    find: Annotated[str, typer.Option(help="Words in name, unit or meaning.")] = "",
+    html: Annotated[Path | None, typer.Option(help="Write a page with a search box.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write every column as a row.")] = None,
+) -> None:
+    """Every feature: name, type, unit, window, meaning, what missing means; files hold more."""
+    with answering():
+        from features import catalogue as known
+        from features.pages import text_table
+
+        sets, unset = (
+            known.every_set() if config is None else (known.sets_of(_plan(config, set_)), [])
+        )
+        found = known.find(known.entries(sets), find)
+        for path, write in ((html, known.write_html), (csv, known.write_csv)):
+            if path is not None:
+                write(found, path)
+        say(text_table([{name: entry[name] for name in known.SHOWN} for entry in found]))
+        say([f"{len(found)} columns"])
+        say([f"{use}: its config names its columns; give a CONFIG that uses it" for use in unset])
+
+
+@app.command()
+def publish(
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    data_dir: DataDir = None,
+    store: Store = None,
+    cutoff: Annotated[
+        str | None, typer.Option(help="Date as of which features hold; default: the data's end.")
+    ] = None,
+    store_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PERENNIAL_PROFILES_URL",
+            help="sqlite:///folder, postgresql://... or redis://...; default: SQLite in the store.",
+        ),
+    ] = None,
+) -> None:
+    """Publish the features of CONFIG as profiles, to be read by customer id."""
+    with answering(store, None, data_dir) as place:
+        from features.cutoffs import Moments
+        from features.online import default_url, publication_moment, publish_profiles
+        from features.snapshot import build_features
+        from features.sources import load_source
+        from features.tables import build_tables
+
+        plan = _plan(config, set_)
+        source = load_source(place, plan.data, plan.source)
+        stored = build_tables(place, source)
+        moments = Moments((), publication_moment(stored, cutoff))
+        features = build_features(place, stored, plan, moments)
+        meta = publish_profiles(store_url or default_url(place), features.folder, source)
+        say(f"published: {meta.rows} customers, {len(meta.columns)} columns, as of {meta.cutoff}")
 
 
 @app.command()
@@ -81,6 +177,16 @@ def simulate(
         out.mkdir(parents=True, exist_ok=True)
         write(validated(SimulateConfig, {"customers": customers, "seed": seed}, "simulate"), out)
         say(f"written: {out}")
+
+
+def _plan(config: Path, assignments: list[str]) -> "FeaturePlan":
+    """What this package reads of a pipeline YAML."""
+    from features.settings import load_yaml, override, validated
+    from features.snapshot import FeaturePlan
+
+    values = override(load_yaml(config), assignments)
+    ours = {k: v for k, v in values.items() if k in FeaturePlan.model_fields}
+    return validated(FeaturePlan, ours, str(config))
 
 
 if __name__ == "__main__":

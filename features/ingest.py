@@ -1,319 +1,224 @@
-"""Staged records -> typed rows, each with one disposition -> tables, quarantine, account.
+"""Raw files -> valid canonical tables, links, quarantine and an account of every record.
 
-Typing and rules are Ibis expressions on DuckDB. A record's disposition is decided in this order:
-it does not split, a column cannot be typed, it repeats another delivery, the first rule that fits.
+Tables are made one after the other: staged records of each of its feeds are typed and disposed
+(:mod:`features.records`), counted (:mod:`features.account`), given customers and written.
 """
 
-from collections.abc import Callable
-from datetime import datetime
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
 from features import columns as c
+from features.account import QUARANTINE, added, balanced, refusal, set_aside
 from features.engine import connect
 from features.errors import DataError
-from features.identity import customer_ids
-from features.schema import LINKS, ORDER_LINES, check
+from features.feeds import MADE, Feed
+from features.links import SOURCE_ID, Links
+from features.netting import netted, valued
+from features.records import ACCEPTED, DISPOSITION, disposed
+from features.schema import TableSchema, check
 from features.settings import code_fingerprint, fingerprint
-from features.sources import Condition, OrderLinesSource, Repeats, Source, SourceColumn
-from features.staging import BLANK, Staged, stage
+from features.sheets import Sheet, stage_all
+from features.sources import Source
 
-DECIMAL = "decimal(18, 4)"
-INTEGER_TEXT = r"^[+-]?\d+(\.0*)?$"
-DECIMAL_TEXT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-MOST = 10**12
-# A slipped digit in one year would move the source's first or last day, and all cutoffs with it.
-EARLIEST, LATEST = datetime(1970, 1, 1), datetime(2100, 1, 1)
-STAGED_COLUMNS = ("row", "line", "lines", "raw", "problem")
+ORDER_FACTS = ("orders", "returns", "returns_netted")
+RECORDS = "records_{}"
+IBIS = {"timestamp": "timestamp(6)"}
 
 
-def try_strptime(text: str, format: str) -> datetime:
-    """DuckDB's parser that gives NULL instead of an error; only its name and types count here."""
-    raise NotImplementedError
+@dataclass(frozen=True)
+class Records:
+    """Typed and disposed records of one feed; its rows follow those of the feeds before it."""
+
+    feed: Feed
+    sheets: tuple[Sheet, ...]
+    table: ir.Table
+    first_row: int
+
+    @property
+    def accepted(self) -> ir.Table:
+        """The records that go on."""
+        return self.table.filter(self.table[DISPOSITION] == ACCEPTED)
 
 
-time_or_null: Callable[..., ir.Value] = ibis.udf.scalar.builtin(try_strptime)
+def ingest(
+    source: Source, files: Mapping[str, list[Path]], key: bytes, folder: Path
+) -> dict[str, Any]:
+    """Read ``files``; write each table, ``links`` and ``quarantine`` as Parquet to ``folder``.
 
-
-def ingest(source: Source, files: list[Path], key: bytes, folder: Path) -> dict[str, Any]:
-    """Read ``files``; write ``order_lines``, ``links`` and ``quarantine`` Parquet to ``folder``.
+    Parameters
+    ----------
+    files
+        Feed -> its raw files, as :func:`features.sources.find_files` gives them. A file that feeds
+        several tables is read once.
 
     Returns
     -------
     dict
-        The account (records by disposition, per file), the span of both clocks, netting counts.
+        The account (records by disposition, over all tables and for each in ``tables``), records
+        per file, the spans of both clocks, numbers of customers, orders and returns.
 
     Raises
     ------
     DataError
-        If a file cannot be staged, the account does not balance, too much is quarantined, or
-        nothing is left.
+        If a file cannot be staged, an account does not balance, too much of a table is
+        quarantined, or nothing of it is left.
     """
-    spec = source.order_lines
-    wanted = {name: column.source for name, column in spec.columns.items()}
-    staged: list[Staged] = []
-    paths = []
-    for number, path in enumerate(files):
-        out = folder / f"staged-{number}.parquet"
-        staged.append(stage(path, spec.dialect, wanted, sum(s.records for s in staged), out))
-        paths.append(out)
+    staging = folder / "staged"
+    staging.mkdir()
+    sheets = stage_all(source.feeds, files, staging)
     backend = connect(folder)
-    parts = [
-        backend.read_parquet(out, table_name=f"staged_{i}").mutate(file=ibis.literal(path.name))
-        for i, (out, path) in enumerate(zip(paths, files, strict=True))
-    ]
-    raw = ibis.union(*parts) if len(parts) > 1 else parts[0]
-    # The table is written out in full before anything is counted: a count alone would skip casts.
-    records = backend.create_table("records", _disposed(_typed(raw, spec), spec))
-    account = _account(records, source, staged)
-    lines = _order_lines(backend, records, source, key, folder)
-    _quarantine(records, source, folder)
+    links, version = Links(source.name, key), rule_version(source)
+    tables: dict[str, dict[str, Any]] = {}
+    refused = []
+    with pq.ParquetWriter(folder / "quarantine.parquet", QUARANTINE) as quarantine:
+        for name, declared in source.tables.items():
+            parts = _records(backend, source, name, sheets)
+            where = f"source {source.name}, table {name}"
+            counts = [sheet.counts for part in parts for sheet in part.sheets]
+            found = balanced(where, [part.table for part in parts], counts)
+            most = declared.max_quarantined_share
+            most = source.max_quarantined_share if most is None else most
+            if problem := refusal(where, found, most):
+                refused.append(problem)
+            if not refused:
+                table, more = _table(backend, source.table_schema(name), parts, links)
+                pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+                tables[name] = {**found, **_facts(table, parts), **more}
+                for part in parts:
+                    rows = set_aside(name, part.table, part.first_row, version)
+                    quarantine.write_table(rows)
+            for number in range(len(parts)):
+                backend.drop_table(RECORDS.format(number))
     backend.disconnect()
-    for path in paths:
-        path.unlink()
-    return {**account, **lines, "files": [s.model_dump() for s in staged]}
-
-
-def _typed(raw: ir.Table, spec: OrderLinesSource) -> ir.Table:
-    values, problems = {}, []
-    for name, column in spec.columns.items():
-        text = raw[name].strip().nullif("")
-        value = _value(text, column)
-        values[name] = value
-        problems.append(
-            ibis.ifelse(text.notnull() & value.isnull(), _reason(name, column), ibis.null(str))
-        )
-        if column.required:
-            problems.append(ibis.ifelse(text.isnull(), f"{name}: empty", ibis.null(str)))
-    quantity, price = values["quantity"], values["unit_price"]
-    fits = quantity.between(-MOST, MOST) & (
-        quantity.cast("float64") * price.cast("float64")
-    ).between(-MOST, MOST)
-    problems.append(ibis.ifelse(~fits, f"quantity and amount: beyond {MOST}", ibis.null(str)))
-    kept = {n: raw[n] for n in (*STAGED_COLUMNS, "file")}
-    return raw.select(**kept, **values, untyped=ibis.coalesce(raw.problem, *problems))
-
-
-def _value(text: ir.StringValue, column: SourceColumn) -> ir.Value:
-    if column.extract:
-        text = ibis.ifelse(
-            text.re_search(column.extract), text.re_extract(column.extract, 1), ibis.null(str)
-        ).nullif("")
-    if column.upper:
-        text = text.upper()
-    # The engine alone would read "3.7" as 4, "1_000" and "0x1F" as integers and "epoch" as a time.
-    if column.type == "integer":
-        return ibis.ifelse(text.re_search(INTEGER_TEXT), text, None).try_cast("int64")
-    if column.type == "decimal":
-        return ibis.ifelse(text.re_search(DECIMAL_TEXT), text, None).try_cast(DECIMAL)
-    if column.type == "timestamp":
-        text = ibis.ifelse(text.re_search("[0-9]"), text, None)
-        time = time_or_null(text, column.format).cast("timestamp(6)")
-        return ibis.ifelse((time >= EARLIEST) & (time < LATEST), time, None)
-    return text
-
-
-def _reason(name: str, column: SourceColumn) -> str:
-    expected = {
-        "timestamp": f"no time as {column.format}",
-        "text": f"does not match {column.extract}",
-    }.get(column.type, f"no {column.type}")
-    return f"{name}: {expected}"
-
-
-def _disposed(typed: ir.Table, spec: OrderLinesSource) -> ir.Table:
-    branches: list[tuple[ir.BooleanValue, str | ir.StringValue]] = [
-        (typed.untyped == BLANK, f"filtered:{BLANK}"),
-        (typed.untyped.notnull(), ibis.literal("quarantined:") + typed.untyped),
-    ]
-    if spec.repeats:
-        branches.append((_surplus_copy(typed, spec, spec.repeats), "duplicate:repeats"))
-    for name, rule in spec.rules.items():
-        if rule.then != "keep":
-            kind = "quarantined" if rule.then == "quarantine" else "filtered"
-            branches.append((_all(typed, rule.when), f"{kind}:{name}"))
-    is_return = _all(typed, spec.returns) if spec.returns else ibis.literal(False)
-    if not spec.net_returns:
-        branches.append((is_return, "filtered:returns (gross figures)"))
-    return typed.mutate(
-        disposition=ibis.cases(*branches, else_="accepted"), **{c.IS_RETURN: is_return}
-    )
-
-
-def _all(table: ir.Table, conditions: tuple[Condition, ...]) -> ir.BooleanValue:
-    met = ibis.literal(True)
-    for condition in conditions:
-        column = table[condition.column]
-        if condition.missing is not None:
-            test = column.isnull() if condition.missing else column.notnull()
-        elif condition.matches is not None:
-            test = column.re_search(condition.matches)
-        elif condition.not_matches is not None:
-            test = ~column.re_search(condition.not_matches)
-        elif condition.below is not None:
-            test = column < condition.below
-        elif condition.at_least is not None:
-            test = column >= condition.at_least
-        else:
-            test = column == condition.equals
-        met = met & test.fill_null(False)
-    return met
-
-
-def _surplus_copy(typed: ir.Table, spec: OrderLinesSource, repeats: Repeats) -> ir.BooleanValue:
-    """In the repeated period every record came ``copies`` times: all but each n-th are surplus.
-
-    An order-free rule: k equal records keep ceil(k / copies) of them, the earliest rows first.
-    """
-    inside = (typed.event_time >= repeats.first_day) & (typed.event_time < repeats.end_day)
-    equal = [typed[name] for name in spec.columns] + [inside]
-    window = ibis.window(group_by=equal, order_by=typed.row)
-    rank = ibis.row_number().over(window)
-    copies = typed.count().over(ibis.window(group_by=equal))
-    kept = (copies + (repeats.copies - 1)) // repeats.copies
-    return (inside & (rank >= kept)).fill_null(False)
-
-
-def _account(records: ir.Table, source: Source, staged: list[Staged]) -> dict[str, Any]:
-    """Records and physical lines by disposition; both must add up to what was staged."""
-    rows = records.aggregate(
-        by=[records.disposition], n=records.count(), n_lines=records["lines"].sum()
-    ).to_pyarrow().to_pylist()  # fmt: skip
-    account: dict[str, dict[str, int]] = {
-        k: {} for k in ("accepted", "quarantined", "duplicate", "filtered")
+    shutil.rmtree(staging)
+    if refused:
+        raise DataError("\n".join(refused))
+    people = links.table()
+    pq.write_table(people, folder / "links.parquet", compression="zstd")
+    distinct = {sheet.path: sheet.counts.model_dump() for held in sheets.values() for sheet in held}
+    return {
+        **added(tables.values()),
+        **_span(tables),
+        "customers": people.num_rows,
+        **{k: v for k, v in tables.get("order_lines", {}).items() if k in ORDER_FACTS},
+        "files": list(distinct.values()),
+        "tables": tables,
     }
-    for row in sorted(rows, key=lambda row: str(row["disposition"])):
-        kind, _, reason = row["disposition"].partition(":")
-        account[kind][reason or "all rules passed"] = row["n"]
-    totals = {kind: sum(reasons.values()) for kind, reasons in account.items()}
-    seen = sum(s.records for s in staged)
-    lines = sum(s.independent_lines - s.header_lines for s in staged)
-    disposed = sum(row["n_lines"] for row in rows)
-    if sum(totals.values()) != seen or disposed != lines:
-        raise DataError(
-            f"source {source.name}: the account does not balance: {seen} records on {lines} lines "
-            f"seen, {totals} on {disposed} lines disposed; nothing was published"
-        )
-    share = totals["quarantined"] / seen
-    if share > source.max_quarantined_share:
-        reasons = sorted(account["quarantined"].items(), key=lambda item: -item[1])
-        raise DataError.listing(
-            f"source {source.name}: {totals['quarantined']} of {seen} records ({share:.1%}) "
-            "would be quarantined, "
-            f"max_quarantined_share is {source.max_quarantined_share:.1%}; nothing was published. "
-            "Reasons",
-            [f"{reason}: {n}" for reason, n in reasons],
-        )
-    if not totals["accepted"]:
-        raise DataError.listing(
-            f"source {source.name}: none of {seen} records is accepted",
-            [f"{k}: {v}" for k, v in account.items()],
-        )
-    return {"seen": seen, "totals": totals, "account": account}
 
 
-def _order_lines(
-    backend: Backend, records: ir.Table, source: Source, key: bytes, folder: Path
-) -> dict[str, Any]:
-    spec = source.order_lines
-    accepted = records.filter(records.disposition == "accepted")
-    refs = accepted.select("customer_ref").distinct().order_by("customer_ref").to_pyarrow()
-    ids = customer_ids(source.name, refs.column(0).to_pylist(), key)
-    mapping = backend.create_table(
-        "customers",
-        pa.table({"customer_ref": list(ids), c.CUSTOMER: pa.array(ids.values(), pa.int64())}),
-    )
-    amount = (accepted.quantity * accepted.unit_price * 100).round(0).cast("int64")
-    lines = accepted.join(mapping, "customer_ref").select(
-        c.CUSTOMER, c.EVENT_TIME, c.ORDER, c.PRODUCT, c.QUANTITY, c.IS_RETURN, "unit_price",
-        **{c.KNOWN_TIME: accepted[spec.known_time], c.AMOUNT: amount, c.ROW: accepted.row},
-    )  # fmt: skip
-    lines = backend.create_table("lines", lines)
-    cancelled = backend.create_table("cancelled", _cancelled(lines))
-    netted = lines.left_join(cancelled, c.ROW).select(
-        *[n for n in ORDER_LINES.arrow.names if n != c.ORDER_REF],
-        **{c.ORDER_REF: ibis.coalesce(cancelled[c.ORDER_REF], lines[c.ORDER])},
-    )
-    ordered = netted.select(*ORDER_LINES.arrow.names).order_by(c.CUSTOMER, c.EVENT_TIME, c.ROW)
-    table = ordered.to_pyarrow().cast(ORDER_LINES.arrow)
-    check(table, ORDER_LINES.arrow, ORDER_LINES.key, ORDER_LINES.name)
-    pq.write_table(table, folder / "order_lines.parquet", compression="zstd")
-    _links(lines, mapping, source, folder)
-    span = lines.aggregate(
-        first=lines[c.EVENT_TIME].min(), last=lines[c.EVENT_TIME].max(),
-        last_known=lines[c.KNOWN_TIME].max(), customers=lines[c.CUSTOMER].nunique(),
-        orders=lines[c.ORDER].nunique(), returns=lines[c.IS_RETURN].sum(),
-    ).to_pyarrow().to_pylist()[0]  # fmt: skip
-    return {**span, "returns_netted": cancelled.count().to_pyarrow().as_py()}
+def _records(
+    backend: Backend, source: Source, name: str, sheets: Mapping[str, tuple[Sheet, ...]]
+) -> list[Records]:
+    found: list[Records] = []
+    first_row = 0
+    for part, feed in source.tables[name].feeds.items():
+        held = sheets[f"{name}.{part}" if part else name]
+        rows, texts = 0, []
+        for sheet in held:
+            staged = backend.read_parquet(sheet.path)
+            texts.append(staged.select(
+                _row=staged.row + rows, _file=ibis.literal(sheet.name),
+                **{f"_{k}": staged[k] for k in ("line", "lines", "raw", "problem")},
+                **{f"text:{raw}": staged[sheet.texts[raw]] for raw in feed.reads},
+            ))  # fmt: skip
+            rows += sheet.counts.records
+        typed = disposed(_all(texts), source.table_schema(name), feed)
+        # Written out in full before anything is counted: a count alone would skip casts.
+        table = backend.create_table(RECORDS.format(len(found)), typed)
+        found.append(Records(feed, held, table, first_row))
+        first_row += rows
+    return found
 
 
-def _cancelled(lines: ir.Table) -> ir.Table:
-    """For each return the order it cancels: the latest earlier sale of the product to the customer.
-
-    A sale at the same price and of at least the quantity taken back comes before any other; equal
-    ones are told apart by order number, never by row. Sales learned of after the return take no
-    part: wherever the return is seen, so is the sale. A return without such a sale (bought before
-    the data begin) is left out and keeps its own number.
-    """
-    returns = lines.filter(lines[c.IS_RETURN]).select(
-        c.CUSTOMER, c.PRODUCT, c.ROW, return_time=c.EVENT_TIME, return_known=c.KNOWN_TIME,
-        taken=c.QUANTITY, price=_.unit_price,
-    )  # fmt: skip
-    sales = lines.filter(~lines[c.IS_RETURN]).select(
-        c.CUSTOMER,
-        c.PRODUCT,
-        c.EVENT_TIME,
-        c.KNOWN_TIME,
-        c.QUANTITY,
-        "unit_price",
-        **{c.ORDER_REF: c.ORDER},
-    )
-    pairs = returns.join(sales, [c.CUSTOMER, c.PRODUCT]).filter(
-        _[c.EVENT_TIME] <= _.return_time, _[c.KNOWN_TIME] <= _.return_known
-    )
-    best = ibis.row_number().over(ibis.window(
-        group_by=c.ROW,
-        order_by=[
-            (pairs.unit_price == pairs.price).desc(), (pairs[c.QUANTITY] >= -pairs.taken).desc(),
-            pairs[c.EVENT_TIME].desc(), pairs[c.ORDER_REF].desc(),
-        ],
-    ))  # fmt: skip
-    return pairs.mutate(best=best).filter(_.best == 0).select(c.ROW, c.ORDER_REF)
+def _all(parts: list[ir.Table]) -> ir.Table:
+    return ibis.union(*parts) if len(parts) > 1 else parts[0]
 
 
-def _links(lines: ir.Table, mapping: ir.Table, source: Source, folder: Path) -> None:
-    known = lines.group_by(c.CUSTOMER).aggregate(**{c.KNOWN_TIME: lines[c.KNOWN_TIME].min()})
-    links = mapping.join(known, c.CUSTOMER).select(
-        source=ibis.literal(source.name),
-        source_id=_.customer_ref,
-        rule=ibis.literal("same source id"),
-        confidence=ibis.literal(1.0),
-        **{c.CUSTOMER: mapping[c.CUSTOMER], c.KNOWN_TIME: known[c.KNOWN_TIME]},
-    )
-    table = links.order_by("source_id").select(*LINKS.arrow.names).to_pyarrow().cast(LINKS.arrow)
-    check(table, LINKS.arrow, LINKS.key, LINKS.name)
-    pq.write_table(table, folder / "links.parquet", compression="zstd")
+def _table(
+    backend: Backend, schema: TableSchema, parts: list[Records], links: Links
+) -> tuple[pa.Table, dict[str, Any]]:
+    """The accepted records of ``parts`` as the canonical table, in its order."""
+    numbered = {made: ref for made, ref in MADE.items() if ref and made in schema}
+    people: ir.Table | None = None
+    if numbered:
+        seen = _all([
+            part.accepted.select(
+                **{SOURCE_ID: part.accepted[ref], c.KNOWN_TIME: part.accepted[part.feed.clock]}
+            )
+            for part in parts for ref in numbered.values()
+        ])  # fmt: skip
+        first = seen.group_by(SOURCE_ID).aggregate(**{c.KNOWN_TIME: seen[c.KNOWN_TIME].min()})
+        met = first.order_by(SOURCE_ID).to_pyarrow()
+        people = backend.create_table("people", links.of(met), overwrite=True)
+    rows = _all([_rows(part, schema, people) for part in parts])
+    more: dict[str, Any] = {}
+    if c.ORDER_REF in schema:
+        rows, count = netted(backend, backend.create_table("lines", rows))
+        more["returns_netted"] = count
+    owner = schema.columns[0].name
+    ordered = rows.select(*schema.arrow.names).order_by(owner, c.EVENT_TIME, c.ROW)
+    table = ordered.to_pyarrow().cast(schema.arrow)
+    check(table, schema.arrow, schema.key, schema.name)
+    return table, more
 
 
-def _quarantine(records: ir.Table, source: Source, folder: Path) -> None:
-    rows = records.filter(records.disposition.startswith("quarantined:")).order_by("row")
-    kept = rows.select(
-        "row", "file", "line", "lines", "raw", reason=rows.disposition.substr(len("quarantined:"))
-    )
-    table = kept.to_pyarrow()
-    version = pa.array([rule_version(source)] * table.num_rows, pa.string())
-    pq.write_table(table.append_column("rule_version", version), folder / "quarantine.parquet")
+def _rows(part: Records, schema: TableSchema, people: ir.Table | None) -> ir.Table:
+    """Accepted records of one feed in the columns of the table; what is not mapped is missing."""
+    rows, columns = part.accepted, part.feed.columns
+    for made, ref in MADE.items():
+        if ref and made in schema and people is not None:
+            rows = rows.join(people.select(**{ref: SOURCE_ID, made: c.CUSTOMER}), ref)
+    values: dict[str, ir.Value] = {c.ROW: rows["_row"] + part.first_row}
+    values[c.KNOWN_TIME] = rows[part.feed.clock]
+    for column in schema.columns:
+        name, dtype = column.name, column.dtype
+        if name in columns or (name in MADE and MADE[name]):
+            values.setdefault(name, rows[name].cast(IBIS.get(dtype, dtype)))
+        values.setdefault(name, ibis.null(IBIS.get(dtype, dtype)))
+    if c.ORDER_REF in schema:
+        values |= {c.IS_RETURN: rows[c.IS_RETURN], **valued(rows, part.feed)}
+    return rows.select(**values)
+
+
+def _facts(table: pa.Table, parts: list[Records]) -> dict[str, Any]:
+    time = pc.min_max(table[c.EVENT_TIME]).as_py()
+    facts: dict[str, Any] = {
+        "rows": table.num_rows,
+        "first": time["min"],
+        "last": time["max"],
+        "last_known": pc.max(table[c.KNOWN_TIME]).as_py(),
+        "clock": "file" if any(part.feed.dated for part in parts) else "declared",
+    }
+    if c.CUSTOMER in table.column_names:
+        facts["customers"] = pc.count_distinct(table[c.CUSTOMER]).as_py()
+    if c.IS_RETURN in table.column_names:
+        facts["orders"] = pc.count_distinct(table[c.ORDER]).as_py()
+        facts["returns"] = pc.sum(table[c.IS_RETURN]).as_py()
+    return facts
+
+
+def _span(tables: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """First and last moment of what happened; of declared dates where nothing else has a clock."""
+    dated = [facts for facts in tables.values() if facts["clock"] == "file"]
+    spans = dated or list(tables.values())
+    return {
+        "snapshot": not dated,
+        "first": min(facts["first"] for facts in spans),
+        "last": max(facts["last"] for facts in spans),
+        "last_known": max(facts["last_known"] for facts in spans),
+    }
 
 
 def rule_version(source: Source) -> str:
     """Fingerprint of the rules and of the code that applies them."""
     return fingerprint(source, code_fingerprint("features"))
-
-
-_ = ibis._

@@ -5,7 +5,6 @@ from typing import Literal
 
 import pyarrow as pa
 
-from features import columns as c
 from features.errors import DataError
 from features.settings import Strict
 
@@ -27,14 +26,26 @@ class Column(Strict):
     dtype: DType
     meaning: str
     unit: str = ""
+    required: bool = False
+    """Whether a source that brings the table must map it, and every row must have a value."""
 
 
 class TableSchema(Strict):
     """A canonical table: its columns in order and the key that makes a row one of a kind."""
 
     name: str
+    meaning: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    open: bool = False
+    """Whether a source may add columns of its own."""
+
+    def column(self, name: str) -> Column:
+        """The column called ``name``; KeyError if there is none."""
+        return next(column for column in self.columns if column.name == name)
+
+    def __contains__(self, name: str) -> bool:
+        return any(column.name == name for column in self.columns)
 
     @property
     def arrow(self) -> pa.Schema:
@@ -49,9 +60,10 @@ class FeatureColumn(Strict):
     """
 
     name: str
-    dtype: Literal["float64"] = "float64"
+    dtype: Literal["float64", "string"] = "float64"
+    """``string``: a category, known by its words."""
     unit: str
-    """``days``, ``orders``, ``currency`` (the source's own), ``ratio``, ..."""
+    """``days``, ``orders``, ``currency`` (the source's own), ``ratio``, ``category``, ..."""
     meaning: str
     missing: str
     """What a missing value says. "never" where there is always a value."""
@@ -61,50 +73,25 @@ class FeatureColumn(Strict):
     """Smallest possible value, if there is one."""
     high: float | None = None
     """Largest possible value, if there is one."""
-
-
-ORDER_LINES = TableSchema(
-    name="order_lines",
-    key=(c.ROW,),
-    columns=(
-        Column(name=c.CUSTOMER, dtype="int64", meaning="internal customer, keyed"),
-        Column(name=c.EVENT_TIME, dtype="timestamp", meaning="when it happened, business time"),
-        Column(name=c.KNOWN_TIME, dtype="timestamp", meaning="when we learned it, business time"),
-        Column(name=c.ORDER, dtype="string", meaning="order or cancellation number"),
-        Column(
-            name=c.ORDER_REF,
-            dtype="string",
-            meaning="the order a return cancels where one was found, else the row's own order",
-        ),
-        Column(name=c.PRODUCT, dtype="string", meaning="product code"),
-        Column(name=c.QUANTITY, dtype="int64", unit="items", meaning="below 0 for returns"),
-        Column(
-            name=c.AMOUNT,
-            dtype="int64",
-            unit="minor units of the currency",
-            meaning="quantity x unit price, rounded once per line; below 0 for returns",
-        ),
-        Column(name=c.IS_RETURN, dtype="bool", meaning="the row takes goods or money back"),
-        Column(name=c.ROW, dtype="int64", meaning="row number in the source, over all its files"),
-    ),
-)
-
-LINKS = TableSchema(
-    name="links",
-    key=("source", "source_id"),
-    columns=(
-        Column(name="source", dtype="string", meaning="source base"),
-        Column(name="source_id", dtype="string", meaning="customer number in that source"),
-        Column(name=c.CUSTOMER, dtype="int64", meaning="internal customer, keyed"),
-        Column(name="rule", dtype="string", meaning="why the two belong together"),
-        Column(name="confidence", dtype="float64", unit="probability", meaning="of the link"),
-        Column(name=c.KNOWN_TIME, dtype="timestamp", meaning="when the link became known"),
-    ),
-)
+    window_days: int | None = None
+    """Rows of ``[t - window, t)`` count; None = the whole past."""
+    owner: str = "customer analytics"
+    """Who answers for its meaning."""
+    leak: Literal["as of", "declared", "model"] = "as of"
+    """Why it knows no future: computed from rows known before the cutoff, declared by the source
+    in the version known then, or said by an approved model before then."""
+    sensitivity: Literal["behaviour", "personal", "audit"] = "behaviour"
+    """``personal``: says who somebody is; ``audit``: for fairness reports, kept out of training."""
+    levels: tuple[str, ...] = ()
+    """Words of a category in the order of their codes; empty until a model has learned them."""
+    rare: tuple[str, ...] = ()
+    """Words that count together as the level ``other``, each too rare for a code of its own."""
 
 
 def check(table: pa.Table, schema: pa.Schema, key: Sequence[str], name: str) -> None:
     """Refuse a table that breaks its schema or its key; all problems in one error.
+
+    Without a ``key`` rows may repeat.
 
     Raises
     ------
@@ -129,7 +116,7 @@ def check(table: pa.Table, schema: pa.Schema, key: Sequence[str], name: str) -> 
                 problems.append(
                     f"column {field.name!r} has {infinite} infinite and {nan} NaN values"
                 )
-    if not any(k in missing for k in key):
+    if key and not any(k in missing for k in key):
         nulls = {k: table.column(k).null_count for k in key if table.column(k).null_count}
         problems += [f"key column {k!r} is missing in {n} rows" for k, n in nulls.items()]
         distinct = table.select(list(key)).group_by(list(key)).aggregate([]).num_rows

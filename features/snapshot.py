@@ -1,11 +1,16 @@
-"""Feature tables: every customer at every cutoff, all sets, one immutable folder."""
+"""Feature tables: every customer at every cutoff, all sets, one immutable folder.
 
-import contextlib
+Each cutoff is a part of its own, computed once and kept by what it depends on: a run with one more
+cutoff computes that one, and an interrupted build goes on at the first cutoff that is not there. A
+feature table is a folder of links to its parts.
+"""
+
 import json
-import re
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,99 +20,32 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from features import columns as c
-from features.errors import ConfigError, DataError
-from features.schema import ARROW, FeatureColumn, check
+from features.compute import Chosen, FeatureSet, declared
+from features.cutoffs import Cutoffs, Moments
+from features.engine import Engine, available_threads
+from features.errors import ConfigError
+from features.passes import Passes
+from features.profile import profile
+from features.schema import FeatureColumn
 from features.settings import Part, Strict, Workspace, code_fingerprint, fingerprint, resolve
-from features.store import Published, publish
-from features.tables import Stored, Tables
-from features.views import View
+from features.store import Published, publish, published
+from features.tables import Stored
 
 SETS = "features.sets"
+ROWS_A_PASS = 100_000_000
+"""Cutoffs times rows of the largest table that one pass may look at: bounds its memory."""
 
 
-class Cutoffs(Strict):
-    """When customers are looked at.
+class FeaturePart(Part):
+    """A feature set in a pipeline YAML."""
 
-    A moment is a date or ``end-90d``: days before the source's end, which is the midnight after the
-    last complete day, so the same YAML runs on any source.
+    optional: bool = False
+    """True: on a source without the tables that the set reads, its columns are missing values.
+
+    False: such a source is refused.
     """
-
-    test: date | str
-    """The cutoff that is reported, looked at once per run."""
-    latest: date | str
-    """The last cutoff that may teach; its label window has to end by ``test``."""
-    every_days: int = Field(default=30, ge=1)
-    """Distance between teaching cutoffs."""
-    count: int = Field(default=14, ge=2, le=500)
-    """Number of teaching cutoffs, counted back from ``latest``."""
-    history_days: int = Field(default=90, ge=1)
-    """Data that have to lie before the first cutoff."""
-    folds: int = Field(default=3, ge=1)
-    """Validation cutoffs, counted back from ``latest``: they choose parameters and calibration."""
-    fold_steps: int = Field(default=3, ge=1)
-    """Teaching cutoffs from one validation cutoff to the one before."""
-    season_lag_days: int = Field(default=365, ge=30)
-    """Test and validation cutoffs are also looked at this long before, where the data reach."""
-
-    def resolved(self, first: datetime, end: datetime) -> "Moments":
-        """Dates for a source whose data span ``[first, end)``.
-
-        Raises
-        ------
-        ConfigError
-            If a moment cannot be read, lies outside the data, or has too little history before it.
-        """
-        test, latest = _moment(self.test, end), _moment(self.latest, end)
-        teaching = [_before(latest, self.every_days * k) for k in reversed(range(self.count))]
-        problems = []
-        if (self.folds - 1) * self.fold_steps >= self.count - 1:
-            problems.append(
-                f"{self.folds} folds {self.fold_steps} cutoffs apart leave nothing to learn from "
-                f"among {self.count}; set cutoffs.folds or cutoffs.fold_steps lower"
-            )
-        if latest >= test:
-            problems.append(
-                f"cutoffs.latest {latest:%Y-%m-%d} must lie before cutoffs.test {test:%Y-%m-%d}"
-            )
-        if test > end:
-            problems.append(
-                f"cutoffs.test {test:%Y-%m-%d} lies after the data's end {end:%Y-%m-%d}"
-            )
-        short = [t for t in teaching if _before(t, self.history_days) < first]
-        if short:
-            fits = len(teaching) - len(short)
-            remedy = (
-                f"set cutoffs.count to {fits} or less" if fits >= 2
-                else "set cutoffs.history_days or cutoffs.every_days lower, or bring longer data"
-            )  # fmt: skip
-            problems.append(
-                f"{len(short)} of {self.count} cutoffs have less than {self.history_days} days of "
-                f"history: the first is {short[0]:%Y-%m-%d}, the data begin {first:%Y-%m-%d}; "
-                f"{remedy}"
-            )
-        if problems:
-            raise ConfigError.listing("the cutoffs do not fit the data", problems)
-        folds = teaching[:: -self.fold_steps][: self.folds]
-        lag, history = timedelta(days=self.season_lag_days), timedelta(days=self.history_days)
-        year_ago = {t: t - lag for t in (*folds, test) if t - lag - history >= first}
-        return Moments(tuple(teaching), test, tuple(reversed(folds)), year_ago)
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Resolved cutoffs, ascending."""
-
-    teaching: tuple[datetime, ...]
-    test: datetime
-    folds: tuple[datetime, ...] = ()
-    """The teaching cutoffs that validate."""
-    year_ago: dict[datetime, datetime] = field(default_factory=dict)
-    """Test and validation cutoff -> the same season before, where the data reach."""
-
-    @property
-    def all(self) -> tuple[datetime, ...]:
-        """Every cutoff that features are needed at, ascending."""
-        return tuple(sorted({*self.teaching, self.test, *self.year_ago.values()}))
+    columns: tuple[str, ...] = ()
+    """Only these of its columns; empty = all. What they do not need is not computed."""
 
 
 class FeaturePlan(Strict):
@@ -117,157 +55,158 @@ class FeaturePlan(Strict):
     """Source: a file in ``configs/data``."""
     source: dict[str, Any] = {}
     """Laid over the source's YAML, nested or dotted; for small worlds and benchmarks."""
+    sample: float = Field(default=1.0, gt=0, le=1)
+    """Share of the customers that the run looks at, chosen by a hash: always the same ones."""
+    engine: Engine = "duckdb"
+    """Where features are computed; results are the same. ``spark``: see :mod:`features.spark`."""
     cutoffs: Cutoffs
-    features: tuple[Part, ...] = Field(min_length=1)
+    features: tuple[FeaturePart, ...] = Field(min_length=1)
     """Feature sets below ``features/sets``."""
 
 
-def _moment(value: date | str, end: datetime) -> datetime:
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day)
-    match = re.fullmatch(r"end(?:-(\d{1,5})d)?", value)
-    if match is None:
-        with contextlib.suppress(ValueError):
-            found = datetime.fromisoformat(value)
-            if found.tzinfo is None:
-                return found
-        raise ConfigError(
-            f"cutoff {value!r}: expected a date without a zone, or end-<days>d, such as end-90d"
-        )
-    return _before(end, int(match[1] or 0))
-
-
-def _before(moment: datetime, days: int) -> datetime:
-    try:
-        return moment - timedelta(days=days)
-    except OverflowError:
-        raise ConfigError(f"cutoff {days} days before {moment:%Y-%m-%d}: no such day") from None
-
-
-def declared(sets: Sequence[Any]) -> list[FeatureColumn]:
-    """Columns of all sets in order.
-
-    Raises
-    ------
-    ConfigError
-        If two sets declare the same column.
-    """
-    columns = [column for part in sets for column in part.columns()]
-    names = [column.name for column in columns]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ConfigError(f"features: column(s) {doubled} are declared twice; list each set once")
-    return columns
-
-
-def compute(tables: Tables, view: View, sets: Sequence[Any]) -> pa.Table:
-    """One row per customer of ``view`` and cutoff, ordered by cutoff and customer.
-
-    Raises
-    ------
-    DataError
-        If a set returns other columns, customers or doubled keys than it declares.
-    """
-    spine = tables.backend.create_table("spine", view.customers, overwrite=True)
-    joined = spine
-    for number, part in enumerate(sets):
-        name, columns = type(part).__name__, part.columns()
-        built = part.build(view)
-        expected = {c.CUSTOMER, c.CUTOFF, *[k.name for k in columns]}
-        if set(built.columns) != expected:
-            odd = sorted(set(built.columns) ^ expected)
-            raise DataError(
-                f"feature set {name}: columns {odd} are declared and not built, "
-                "or built and not declared"
-            )
-        made = tables.backend.create_table(f"set_{number}", built, overwrite=True)
-        strangers = made.anti_join(spine, [c.CUSTOMER, c.CUTOFF]).count().to_pyarrow().as_py()
-        doubled = (
-            made.count().to_pyarrow().as_py()
-            - made.select(c.CUSTOMER, c.CUTOFF).distinct().count().to_pyarrow().as_py()
-        )
-        if strangers or doubled:
-            raise DataError(
-                f"feature set {name}: {strangers} rows of unknown customers, {doubled} doubled keys"
-            )
-        joined = joined.left_join(made, [c.CUSTOMER, c.CUTOFF]).drop(
-            f"{c.CUSTOMER}_right", f"{c.CUTOFF}_right"
-        )
-        fills = {k.name: joined[k.name].fill_null(k.fill) for k in columns if k.fill is not None}
-        joined = joined.mutate(**fills) if fills else joined
-    columns = declared(sets)
-    ordered = joined.select(c.CUSTOMER, c.CUTOFF, *[k.name for k in columns]).order_by(
-        c.CUTOFF, c.CUSTOMER
-    )
-    schema = arrow_schema(columns)
-    table = ordered.to_pyarrow().cast(schema).combine_chunks()
-    check(table, schema, (c.CUSTOMER, c.CUTOFF), "features")
-    return table
-
-
-def arrow_schema(columns: Sequence[FeatureColumn]) -> pa.Schema:
-    """Arrow schema of a feature table."""
-    keys = [(c.CUSTOMER, pa.int64()), (c.CUTOFF, pa.timestamp("us"))]
-    return pa.schema([*keys, *[(k.name, ARROW[k.dtype]) for k in columns]])
-
-
-def profile(table: pa.Table, columns: Sequence[FeatureColumn]) -> list[dict[str, Any]]:
-    """Per column: rows, missing share, mean, deviation, least, deciles, greatest."""
-    rows = []
-    for column in columns:
-        values = table[column.name]
-        low_high = pc.min_max(values).as_py()
-        deciles = pc.quantile(values, q=[k / 10 for k in range(1, 10)]).to_pylist()
-        rows.append({
-            "name": column.name, "rows": table.num_rows,
-            "missing": values.null_count / max(table.num_rows, 1),
-            "mean": pc.mean(values).as_py(), "sd": pc.stddev(values).as_py(),
-            "min": low_high["min"],
-            **{f"p{k}0": value for k, value in enumerate(deciles, start=1)},
-            "max": low_high["max"],
-        })  # fmt: skip
-    return rows
-
-
-def feature_sets(plan: FeaturePlan) -> list[Any]:
+def feature_sets(plan: FeaturePlan) -> list[FeatureSet]:
     """The plan's sets, built from their configs."""
-    return [resolve(SETS, part) for part in plan.features]
+    sets: list[FeatureSet] = []
+    for part in plan.features:
+        whole = resolve(SETS, part)
+        sets.append(Chosen(whole, part.columns) if part.columns else whole)
+    return sets
 
 
-def build_features(
-    place: Workspace, stored: Stored, plan: FeaturePlan, moments: Moments
-) -> Published:
-    """Publish the feature table of ``plan`` with its schema and profile.
-
-    ``features.parquet``, ``schema.json`` and ``profile.json``. The table holds every customer known
-    at each cutoff; who is asked is the task's business.
-    """
-    sets = feature_sets(plan)
-    columns = declared(sets)
-
-    def write(folder: Path) -> dict[str, Any]:
-        tables = stored.open()
-        table = compute(tables, tables.asof(moments.all), sets)
-        tables.backend.disconnect()
-        pq.write_table(table, folder / "features.parquet", compression="zstd")
-        schema = [column.model_dump() for column in columns]
-        (folder / "schema.json").write_text(json.dumps(schema, indent=1))
-        (folder / "profile.json").write_text(json.dumps(profile(table, columns), indent=1))
-        return {
-            "rows": table.num_rows,
-            "columns": len(columns),
-            "tables": stored.published.content,
-            "cutoffs": [f"{t:%Y-%m-%d}" for t in moments.all],
-        }
-
-    spelled = [(part.use, built.config) for part, built in zip(plan.features, sets, strict=True)]
-    key = fingerprint(
-        stored.published.content, spelled,
-        [t.isoformat() for t in moments.all], code_fingerprint("features"),
-    )  # fmt: skip
-    return publish(place.store / "features" / stored.source.name, key, write)
+def read_features(folder: Path, cutoffs: Sequence[datetime] | None = None) -> pa.Table:
+    """The feature table in ``folder``, or what it holds of ``cutoffs``, ordered by its keys."""
+    names = sorted(folder.glob("features-*.parquet"))
+    if cutoffs is not None:
+        names = [folder / _part_name(t) for t in sorted(cutoffs)]
+    return pa.concat_tables(pq.read_table(name) for name in names)
 
 
 def read_schema(folder: Path) -> list[FeatureColumn]:
     """The declared columns of a published feature table."""
     return [FeatureColumn(**entry) for entry in json.loads((folder / "schema.json").read_text())]
+
+
+def build_features(
+    place: Workspace, stored: Stored, plan: FeaturePlan, moments: Moments
+) -> Published:
+    """Publish the feature table of ``plan``: a part per cutoff, ``schema.json``, ``profile.json``.
+
+    The table holds every customer known at each cutoff; who is asked is the task's business.
+
+    Raises
+    ------
+    ConfigError
+        If a set reads a table that the source does not bring, or its windows reach beyond the data.
+    DataError
+        If a set does not keep its promises; no part of that pass is published.
+    """
+    sets = feature_sets(plan)
+    _check_reads(stored, plan, sets, moments.all)
+    columns = declared(sets)
+    spelled = [(part.use, built.config) for part, built in zip(plan.features, sets, strict=True)]
+    base = fingerprint(
+        stored.published.content, spelled, plan.sample, code_fingerprint("features")
+    )  # fmt: skip
+    root = place.store / "features" / stored.source.name
+    key = fingerprint(base, [t.isoformat() for t in moments.all])
+
+    def write(folder: Path) -> dict[str, Any]:
+        parts = _parts(root / "parts", base, stored, plan, sets, moments.all)
+        profiles, rows = [], 0
+        for t, part in parts.items():
+            os.link(part.folder / "part.parquet", folder / _part_name(t))
+            profiles += json.loads((part.folder / "profile.json").read_text())
+            rows += part.manifest["facts"]["rows"]
+        schema = [column.model_dump() for column in columns]
+        (folder / "schema.json").write_text(json.dumps(schema, indent=1))
+        (folder / "profile.json").write_text(json.dumps(profiles, indent=1))
+        return {
+            "rows": rows,
+            "columns": len(columns),
+            "tables": stored.published.content,
+            "cutoffs": [f"{t:%Y-%m-%d}" for t in moments.all],
+        }
+
+    return publish(root, key, write)
+
+
+def _parts(
+    root: Path,
+    base: str,
+    stored: Stored,
+    plan: FeaturePlan,
+    sets: Sequence[FeatureSet],
+    cutoffs: Sequence[datetime],
+) -> dict[datetime, Published]:
+    """The part of each cutoff, computed unless it is there."""
+    keys = {t: fingerprint(base, t.isoformat()) for t in cutoffs}
+    parts = {t: published(root, keys[t]) for t in cutoffs}
+    missing = [t for t, part in parts.items() if part is None]
+    step = max(1, ROWS_A_PASS // max(stored.largest, 1))
+    if missing:
+        tables = stored.open(plan.sample, plan.engine)
+        chunks = [missing[start : start + step] for start in range(0, len(missing), step)]
+        writing: dict[datetime, Future[Published]] = {}
+        try:
+            passes = Passes(tables, sets)
+            with ThreadPoolExecutor(available_threads()) as pool:
+                for chosen in [group for chunk in chunks for group in tables.passes(chunk)]:
+                    table = passes.at(chosen)
+                    # One pass is written while the next is computed, and not more than one.
+                    parts |= {t: written.result() for t, written in writing.items()}
+                    writing = {
+                        t: pool.submit(
+                            publish, root, keys[t],
+                            partial(_write_part, table=table, cutoff=t, sets=sets),
+                        )
+                        for t in chosen
+                    }  # fmt: skip
+                parts |= {t: written.result() for t, written in writing.items()}
+        finally:
+            tables.backend.disconnect()
+    return {t: part for t, part in parts.items() if part is not None}
+
+
+def _write_part(
+    folder: Path, table: pa.Table, cutoff: datetime, sets: Sequence[FeatureSet]
+) -> dict[str, Any]:
+    moment = pa.scalar(cutoff, pa.timestamp("us"))
+    rows = table.filter(pc.equal(table[c.CUTOFF], moment))
+    pq.write_table(rows, folder / "part.parquet", compression="zstd")
+    found = profile(rows, declared(sets), f"{cutoff:%Y-%m-%d}")
+    (folder / "profile.json").write_text(json.dumps(found))
+    return {"cutoff": cutoff.isoformat(), "rows": rows.num_rows}
+
+
+def _part_name(cutoff: datetime) -> str:
+    return f"features-{cutoff:%Y-%m-%dT%H%M%S}.parquet"
+
+
+def _check_reads(
+    stored: Stored, plan: FeaturePlan, sets: Sequence[FeatureSet], cutoffs: Sequence[datetime]
+) -> None:
+    problems = []
+    last = max(cutoffs)
+    for part, built in zip(plan.features, sets, strict=True):
+        lacking = [name for name in built.reads if name not in stored.brought]
+        if lacking and not part.optional:
+            problems.append(
+                f"feature set {part.use} reads {', '.join(lacking)}; source "
+                f"{stored.source.name!r} brings {', '.join(stored.brought)}: leave the set out, "
+                "set `optional: true` beside it for missing values, or bring the table"
+            )
+        observed = min(
+            ((last - stored.began[name]).days for name in built.reads if name not in lacking),
+            default=0,
+        )
+        long = {k.name: k.window_days for k in built.columns() if (k.window_days or 0) > observed}
+        if long and not lacking:
+            problems.append(
+                f"feature set {part.use}: {len(long)} columns look back further than the "
+                f"{observed} days observed before the last cutoff {last:%Y-%m-%d}, such as "
+                f"{next(iter(long))}: set shorter windows in its config"
+            )
+    if problems:
+        raise ConfigError.listing(
+            f"{len(problems)} feature set(s) do not fit source {stored.source.name!r}", problems
+        )

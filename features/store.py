@@ -52,10 +52,9 @@ def publish(root: Path, key: str, write: Callable[[Path], dict[str, Any]]) -> Pu
     """
     final = root / key
     _sweep(root)
-    if (final / MANIFEST).is_file():
-        published = Published(final, _read(final), fresh=False)
+    if there := published(root, key):
         _point(root, key)
-        return published
+        return there
     with scratch(root) as folder:
         facts = write(folder)
         files = {}
@@ -78,6 +77,14 @@ def publish(root: Path, key: str, write: Callable[[Path], dict[str, Any]]) -> Pu
     sync_folder(root)
     _point(root, key)
     return Published(final, _read(final), fresh=True)
+
+
+def published(root: Path, key: str) -> Published | None:
+    """The folder ``root/key`` if it is there."""
+    final = root / key
+    if not (final / MANIFEST).is_file():
+        return None
+    return Published(final, _read(final), fresh=False)
 
 
 def current(root: Path) -> Published | None:

@@ -4,68 +4,103 @@ A row has two clocks: when it happened and when we learned it. The past at cutof
 rows with both before ``t``; what follows in ``[t, t + horizon)`` is for labels.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import ibis
 import ibis.expr.types as ir
 import pyarrow.parquet as pq
-from ibis.backends.duckdb import Backend
+from ibis.backends import BaseBackend
 
 from features import columns as c
-from features.engine import connect
+from features.canonical import CANONICAL
+from features.engine import Engine, connect
 from features.errors import DataError
 from features.identity import customer_key
 from features.ingest import ingest, rule_version
+from features.owners import owned, owners, told_to
 from features.settings import Workspace, code_fingerprint, fingerprint
 from features.simulate import simulate
 from features.sources import Source, find_files, source_fingerprint
+from features.spark import connect_spark
 from features.store import Published, publish
-from features.views import View
+from features.views import View, Window
+
+SAMPLE_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Tables:
     """The canonical tables of a source, as Ibis expressions on one backend."""
 
-    backend: Backend
-    order_lines: ir.Table
-    began: datetime
-    """Time of the first row: what lies before could not be observed."""
+    backend: BaseBackend
+    tables: Mapping[str, ir.Table]
+    began: Mapping[str, datetime]
+    """Time of each table's first row: what lies before could not be observed."""
 
-    def asof(self, cutoffs: Sequence[datetime]) -> "View":
-        """The past as known at each of ``cutoffs``; rows carry the cutoff they are seen from."""
-        moments = _moments(cutoffs)
-        lines = self.order_lines
-        seen = lines.join(
-            moments,
-            [lines[c.EVENT_TIME] < moments[c.CUTOFF], lines[c.KNOWN_TIME] < moments[c.CUTOFF]],
-        )
-        return View(seen, self.began)
+    def passes(self, cutoffs: Sequence[datetime]) -> list[tuple[datetime, ...]]:
+        """Cutoffs that one view can hold: all, or one each where accounts merge over time."""
+        return [(t,) for t in cutoffs] if self.merging else [tuple(cutoffs)]
 
-    def following(
-        self, cutoffs: Sequence[datetime], horizon_days: int, maturity_days: int
-    ) -> "View":
+    @property
+    def merging(self) -> bool:
+        """Whether accounts turn out to be one person as time goes by."""
+        return "merges" in self.tables
+
+    def asof(self, cutoffs: Sequence[datetime], moments: ir.Table | None = None) -> View:
+        """The past as known at each of ``cutoffs``; rows carry the cutoff they are seen from.
+
+        Parameters
+        ----------
+        moments
+            The cutoffs as a table of the engine, for expressions that serve others, too.
+
+        Raises
+        ------
+        DataError
+            If the cutoffs are more than one pass can hold.
+        """
+        tables = self.tables
+        if self.merging:
+            tables = owned(tables, owners(tables["merges"], self._only(cutoffs)))
+        return View(tables, self.began, tuple(cutoffs), None, moments)
+
+    def following(self, cutoffs: Sequence[datetime], horizon_days: int, maturity_days: int) -> View:
         """What happened in ``[t, t + horizon)`` and was known by ``t + horizon + maturity``."""
-        moments = _moments(cutoffs)
-        end = moments[c.CUTOFF] + ibis.interval(days=horizon_days)
-        lines = self.order_lines
-        seen = lines.join(
-            moments,
-            [
-                lines[c.EVENT_TIME] >= moments[c.CUTOFF],
-                lines[c.EVENT_TIME] < end,
-                lines[c.KNOWN_TIME] < end + ibis.interval(days=maturity_days),
-            ],
-        )
-        return View(seen, self.began)
+        tables = self.tables
+        if self.merging:
+            t = self._only(cutoffs)
+            mature = t + timedelta(days=horizon_days + maturity_days)
+            then, later = (owners(tables["merges"], moment) for moment in (t, mature))
+            tables = {
+                name: told_to(table, then, later) if c.CUSTOMER in CANONICAL[name] else table
+                for name, table in tables.items()
+                if name != "merges"
+            }
+        return View(tables, self.began, tuple(cutoffs), Window(horizon_days, maturity_days))
 
+    @staticmethod
+    def _only(cutoffs: Sequence[datetime]) -> datetime:
+        if len(cutoffs) != 1:
+            raise DataError(
+                f"{len(cutoffs)} cutoffs in one view of a source whose accounts merge over time: "
+                "take one of Tables.passes(cutoffs) at a time"
+            )
+        return cutoffs[0]
 
-def _moments(cutoffs: Sequence[datetime]) -> ir.Table:
-    return ibis.memtable({c.CUTOFF: list(cutoffs)}, schema={c.CUTOFF: "timestamp(6)"})
+    def sampled(self, share: float) -> "Tables":
+        """The rows of a share of the customers, chosen by their keyed number: always the same."""
+        if share >= 1:
+            return self
+        limit = round(share * SAMPLE_STEPS)
+        tables = {
+            name: table.filter(table[c.CUSTOMER] % SAMPLE_STEPS < limit)
+            if c.CUSTOMER in CANONICAL[name] else table
+            for name, table in self.tables.items()
+        }  # fmt: skip
+        return replace(self, tables=tables)
 
 
 @dataclass(frozen=True)
@@ -90,12 +125,32 @@ class Stored:
         """Time of the first row."""
         return datetime.fromisoformat(self.facts["first"])
 
-    def open(self) -> Tables:
-        """Connect to the stored tables."""
+    def open(self, sample: float = 1.0, engine: Engine = "duckdb") -> Tables:
+        """Connect to the stored tables; ``sample`` keeps a share of the customers."""
         # The folder above it, because what the engine spills must not lie in a published folder.
-        backend = connect(self.published.folder.parent)
-        path = self.published.folder / "order_lines.parquet"
-        return Tables(backend, backend.read_parquet(path, table_name="order_lines"), self.first)
+        backend = connect_spark() if engine == "spark" else connect(self.published.folder.parent)
+        tables = {
+            name: backend.read_parquet(self.published.folder / f"{name}.parquet", table_name=name)
+            for name in self.brought
+        }
+        return Tables(backend, tables, self.began).sampled(sample)
+
+    @property
+    def brought(self) -> list[str]:
+        """Names of the canonical tables that the source brings."""
+        return [n for n in CANONICAL if (self.published.folder / f"{n}.parquet").is_file()]
+
+    @property
+    def largest(self) -> int:
+        """Rows of the largest table."""
+        files = [self.published.folder / f"{name}.parquet" for name in self.brought]
+        return max(int(pq.read_metadata(file).num_rows) for file in files)
+
+    @property
+    def began(self) -> dict[str, datetime]:
+        """Time of the first row of each table."""
+        spans = self.facts["tables"]
+        return {name: datetime.fromisoformat(spans[name]["first"]) for name in self.brought}
 
     def source_ids(self) -> dict[int, str]:
         """Internal customer -> the source's own id, for approved exports and benchmarks."""
@@ -117,7 +172,7 @@ def raw_folder(place: Workspace, source: Source) -> Path | None:
     return publish(place.store / "simulated" / source.name, key, write).folder
 
 
-def tables_key(source: Source, files: list[Path], key: bytes) -> str:
+def tables_key(source: Source, files: dict[str, list[Path]], key: bytes) -> str:
     """Fingerprint of all that valid tables depend on: files, declaration, code, customer key."""
     return fingerprint(source_fingerprint(source, files), rule_version(source), key.hex())
 
@@ -140,7 +195,7 @@ def build_tables(place: Workspace, source: Source) -> Stored:
     def write(folder: Path) -> dict[str, Any]:
         facts = ingest(source, files, key, folder)
         first, last = facts["first"], facts["last"]
-        if _midnight(last) - first < timedelta(days=1):
+        if not facts["snapshot"] and _midnight(last) - first < timedelta(days=1):
             raise DataError(f"source {source.name}: no complete day between {first} and {last}")
         return facts
 

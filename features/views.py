@@ -1,53 +1,223 @@
 """What a feature set is handed: rows as seen from cutoffs, and the small arithmetic of views."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 import ibis
 import ibis.expr.types as ir
 
 from features import columns as c
+from features.canonical import CANONICAL
+from features.errors import DataError
+from features.orders import SEEN, order_states, orders_of_window, orders_seen, pieces, steady_orders
+from features.purchases import purchase_ledger
+
+AGE = "age_days"
+
+
+@dataclass(frozen=True)
+class Window:
+    """Length of what follows a cutoff: ``[t, t + days)``, known by ``maturity_days`` later."""
+
+    days: int
+    maturity_days: int
 
 
 @dataclass(frozen=True)
 class View:
-    """Rows seen from each cutoff, and nothing else: a feature set cannot look further."""
+    """Rows seen from each cutoff, and nothing else: a feature set cannot look further.
 
-    order_lines: ir.Table
-    """Rows of the table with the ``cutoff`` they are seen from."""
-    began: datetime
-    """Time of the source's first row: what lies before could not be observed."""
+    The past at cutoff ``t`` holds the rows that happened and were learned before ``t``. With a
+    ``window`` it is what follows instead: rows of ``[t, t + days)``, for labels.
+    """
+
+    _tables: Mapping[str, ir.Table]
+    _began: Mapping[str, datetime]
+    cutoffs: tuple[datetime, ...]
+    window: Window | None = None
+    _asked: ir.Table | None = None
+    """The cutoffs as a table, where only the engine will know them."""
+
+    def has(self, table: str) -> bool:
+        """Whether the source brings ``table``."""
+        return table in self._tables
+
+    def rows(self, table: str) -> ir.Table:
+        """Rows of ``table`` with the ``cutoff`` they are seen from and their ``age_days``.
+
+        Raises
+        ------
+        DataError
+            If the source does not bring the table; ask :meth:`has` first, or declare it in
+            ``reads``.
+        """
+        if table not in self._tables:
+            raise DataError(
+                f"the source brings no table {table!r}, only {', '.join(sorted(self._tables))}"
+            )
+        return self._cached_rows(table)
+
+    def latest(self, table: str, by: Sequence[str] = (c.CUSTOMER,)) -> ir.Table:
+        """The last version of each ``by`` known before the cutoff, keyed ``(cutoff, *by)``.
+
+        The one that happened last counts, of equal ones the one learned last, then the later row.
+        """
+        rows = self.rows(table)
+        order = [rows[c.EVENT_TIME].desc(), rows[c.KNOWN_TIME].desc(), rows[c.ROW].desc()]
+        place = ibis.row_number().over(ibis.window(group_by=[c.CUTOFF, *by], order_by=order))
+        ranked = rows.mutate(place=place)
+        return ranked.filter(ranked.place == 0).drop("place")
+
+    def observable(self, cutoff: ir.Value, days: float, table: str = "order_lines") -> ir.Value:
+        """Whether the ``days`` before the cutoff lie within what ``table`` could observe."""
+        began = self._began[table] + timedelta(days=days)
+        return cutoff >= ibis.literal(began, type="timestamp(6)")
+
+    def blind(self, tables: Sequence[str]) -> list[datetime]:
+        """The cutoffs before which nothing of one of ``tables`` could be observed."""
+        return [t for t in self.cutoffs if any(self._began[name] >= t for name in tables)]
+
+    def unseen(self, cutoff: ir.Value, tables: Sequence[str]) -> ir.BooleanValue | None:
+        """Whether ``cutoff`` is a blind one of ``tables``; None where no cutoff is."""
+        if not tables or (self._asked is None and not self.blind(tables)):
+            return None
+        began = max(self._began[name] for name in tables)
+        return cutoff <= ibis.literal(began, type="timestamp(6)")
+
+    @property
+    def order_lines(self) -> ir.Table:
+        """Rows of ``order_lines``; prefer :attr:`orders`, which is many times smaller."""
+        return self.rows("order_lines")
 
     @cached_property
     def orders(self) -> ir.Table:
         """Orders netted of what was taken back, as known at the cutoff.
 
-        Keyed ``(cutoff, customer_id, order_ref)`` with ``event_time`` of the sale,
-        ``amount_minor``, ``quantity`` and ``lines``. Orders taken back entirely are not there.
-        More, but cheaper, pieces may come back than were sold: the quantity is then 0.
+        Keyed ``(cutoff, customer_id, order_ref)`` with ``event_time`` of the sale, ``age_days``,
+        ``amount_minor``, ``discount_minor``, ``quantity``, ``lines``, the ``day`` since 1970 and
+        ``gap_days`` since the customer's last earlier day with an order (missing on the first day,
+        and for all but the first order of a day). Orders taken back entirely are not there. More,
+        but cheaper, pieces may come back than were sold: the quantity is then 0.
         """
-        lines = self.order_lines
-        sold = ~lines[c.IS_RETURN]
-        orders = lines.group_by([c.CUTOFF, c.CUSTOMER, c.ORDER_REF]).aggregate(
-            **{
-                c.EVENT_TIME: lines[c.EVENT_TIME].min(where=sold),
-                c.AMOUNT: lines[c.AMOUNT].sum().cast("int64"),
-                c.QUANTITY: ibis.greatest(lines[c.QUANTITY].sum(), 0).cast("int64"),
-                "lines": lines.count(where=sold),
-            }
-        )
-        return orders.filter(orders[c.EVENT_TIME].notnull() & (orders[c.AMOUNT] > 0))
+        if self.window is not None:
+            return orders_of_window(self._aged(self._past("order_lines")))
+        lasting = self.lasting
+        seen = orders_seen(lasting["steady_orders"], lasting["order_states"], self._moments)
+        return self._aged(seen)
+
+    @cached_property
+    def numbered_orders(self) -> ir.Table:
+        """:attr:`orders` numbered from the customer's first (``number`` 0) and last (``back`` 0).
+
+        Of two orders of one moment the one with the higher reference is the later.
+        """
+        orders, owner = self.orders, [c.CUSTOMER, c.CUTOFF]
+        order = [orders[c.EVENT_TIME], orders[c.ORDER_REF]]
+        number = ibis.row_number().over(ibis.window(group_by=owner, order_by=order))
+        everything = orders.count().over(ibis.window(group_by=owner))
+        return orders.mutate(number=number, back=everything - 1 - number)
+
+    @cached_property
+    def purchases(self) -> ir.Table:
+        """Entries whose sums over a window count ``purchases``, ``products`` and ``firsts``.
+
+        Purchases are products at a moment; products are counted once each; firsts are those never
+        bought before the window. See :mod:`features.purchases`.
+        """
+        ledger, moments = self.lasting["purchase_ledger"], self._moments
+        return self._aged(ledger.join(moments, ledger[SEEN] < moments[c.CUTOFF]))
 
     @cached_property
     def returns(self) -> ir.Table:
-        """Rows that take goods or money back."""
-        return self.order_lines.filter(self.order_lines[c.IS_RETURN])
+        """Order lines that take goods or money back."""
+        lines = self.rows("order_lines")
+        return lines.filter(lines[c.IS_RETURN])
+
+    @cached_property
+    def consents(self) -> ir.Table:
+        """What each customer allowed last before the cutoff, by ``channel`` and ``purpose``.
+
+        ``granted`` is false for what was revoked or objected to; of a grant and a revocation at one
+        moment the revocation counts.
+        """
+        rows = self.rows("consents")
+        by = [c.CUTOFF, c.CUSTOMER, c.CHANNEL, "purpose"]
+        order = [rows[c.EVENT_TIME].desc(), rows.granted, rows[c.KNOWN_TIME].desc()]
+        place = ibis.row_number().over(ibis.window(group_by=by, order_by=order))
+        ranked = rows.mutate(place=place)
+        return ranked.filter(ranked.place == 0).drop("place")
 
     @cached_property
     def customers(self) -> ir.Table:
-        """Everyone with a row before the cutoff: ``(customer_id, cutoff)``."""
-        return self.order_lines.select(c.CUSTOMER, c.CUTOFF).distinct()
+        """Everyone with a row of any table before the cutoff: ``(customer_id, cutoff)``."""
+        known, moments = self.lasting["first_seen"], self._moments
+        seen = known.join(moments, known[SEEN] < moments[c.CUTOFF])
+        return seen.select(c.CUSTOMER, c.CUTOFF)
+
+    @cached_property
+    def lasting(self) -> dict[str, ir.Table]:
+        """Expressions behind the views that do not depend on cutoffs: worth making once.
+
+        In an order in which each needs none but those before it.
+        """
+        lasting, first = {}, []
+        for name, table in sorted(self._tables.items()):
+            if name == "order_lines":
+                lasting["pieces"] = pieces(table)
+                first.append(lasting["pieces"].select(c.CUSTOMER, SEEN))
+            elif c.CUSTOMER in CANONICAL[name]:
+                seen = ibis.greatest(table[c.EVENT_TIME], table[c.KNOWN_TIME])
+                first.append(table.select(c.CUSTOMER, **{SEEN: seen}))
+        earliest = [t.group_by(c.CUSTOMER).aggregate(**{SEEN: t[SEEN].min()}) for t in first]
+        known = ibis.union(*earliest) if len(earliest) > 1 else earliest[0]
+        lasting["first_seen"] = known.group_by(c.CUSTOMER).aggregate(**{SEEN: known[SEEN].min()})
+        if "pieces" in lasting:
+            lasting["steady_orders"] = steady_orders(lasting["pieces"])
+            lasting["order_states"] = order_states(lasting["pieces"], lasting["steady_orders"])
+            lasting["purchase_ledger"] = purchase_ledger(self._tables["order_lines"])
+        return lasting
+
+    @cached_property
+    def _moments(self) -> ir.Table:
+        if self._asked is not None:
+            return self._asked
+        return ibis.memtable(
+            {c.CUTOFF: list(self.cutoffs)}, schema={c.CUTOFF: "timestamp(6)"}
+        )  # fmt: skip
+
+    def _cached_rows(self, table: str) -> ir.Table:
+        # A frozen dataclass cannot hold a growing dict of its own; __dict__ is where cached
+        # properties live too. One object per table lets the engine see what sets share.
+        cache: dict[str, ir.Table] = self.__dict__.setdefault("_rows", {})
+        if table not in cache:
+            cache[table] = self._aged(self._past(table))
+        return cache[table]
+
+    def _past(self, table: str) -> ir.Table:
+        rows, moments = self._tables[table], self._moments
+        if self.window is None:
+            seen = rows.join(
+                moments,
+                [rows[c.EVENT_TIME] < moments[c.CUTOFF], rows[c.KNOWN_TIME] < moments[c.CUTOFF]],
+            )
+        else:
+            end = moments[c.CUTOFF] + ibis.interval(days=self.window.days)
+            mature = end + ibis.interval(days=self.window.maturity_days)
+            seen = rows.join(
+                moments,
+                [
+                    rows[c.EVENT_TIME] >= moments[c.CUTOFF],
+                    rows[c.EVENT_TIME] < end,
+                    rows[c.KNOWN_TIME] < mature,
+                ],
+            )
+        return seen
+
+    @staticmethod
+    def _aged(rows: ir.Table) -> ir.Table:
+        return rows.mutate(**{AGE: days_between(rows[c.EVENT_TIME], rows[c.CUTOFF])})
 
 
 def days_between(start: ir.Value, end: ir.Value) -> ir.Value:

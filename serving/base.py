@@ -101,8 +101,13 @@ def make_app(bundle: "Bundle", release: "Release") -> FastAPI:
     return app
 
 
-def open_release(app: FastAPI, folder: Path, task: str) -> None:
+def open_release(app: FastAPI, folder: Path, task: str | None = None) -> None:
     """Verify and load the release in ``folder`` and give ``app`` its routes.
+
+    Parameters
+    ----------
+    task
+        The only question that the service answers; None = any.
 
     Raises
     ------
@@ -118,7 +123,7 @@ def open_release(app: FastAPI, folder: Path, task: str) -> None:
     keys.read_hashes(place.keys)
     bundle, statement = release.load(folder, place.keys)
     found = bundle.answer.task
-    if found != task:
+    if task is not None and found != task:
         raise DataError(f"{folder}: the bundle answers {found!r}, this service {task!r}")
     add_routes(app, bundle, statement)
 

@@ -19,7 +19,7 @@ from features.settings import Workspace
 from serving import replay
 from serving.serve import running
 from training import bundle as bundles
-from training.contract import request_rows
+from training import categories
 from training.record import Record, champion
 
 log = logging.getLogger("perennial")
@@ -147,8 +147,8 @@ def _ask(
         "checked", model, version, bundle.digest, "demo", "golden rows over real HTTP", evidence
     )
     log.info("      %d golden rows over HTTP: largest difference %.3g", len(golden.X), largest)
-    highest = int(np.argmax(golden.probability))
-    rows = request_rows(bundle.columns, golden.X[highest : highest + 1])
+    highest = int(np.argmax(golden.prediction))
+    rows = categories.rows(bundle.answer.columns, golden.X[highest : highest + 1])
     reply = httpx.post(f"{address}/explain", json={"rows": rows}, timeout=60, trust_env=False)
     explained, output = reply.json()["explanations"][0], bundle.answer.output
     log.info("      the golden customer with the highest %s, %.3f:", output, explained[output])

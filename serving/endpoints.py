@@ -1,6 +1,7 @@
 """What the routes do: bytes of a request in, bytes of a reply out, over one released bundle."""
 
 import asyncio
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 
@@ -9,8 +10,9 @@ import orjson
 from fastapi import Request, Response
 
 from serving.release import Release
-from serving.rows import MAX_ROWS, RowReader
+from serving.rows import MAX_ROWS, Asked, RowReader
 from training.bundle import Bundle
+from training.categories import words
 from training.contract import Floats, reasons
 
 JSON = "application/json"
@@ -25,6 +27,7 @@ class Endpoints:
         answer = bundle.answer
         self.bundle = bundle
         self.reader = RowReader(answer.columns, bundle.golden.X[0])
+        self.most = 1.0 if answer.kind == "event" else sys.float_info.max
         self.head = {
             "model": release.model,
             "version": release.version,
@@ -34,7 +37,9 @@ class Endpoints:
             **self.head,
             "digest": release.digest,
             "question": answer.question,
+            "answers": answer.kind,
             "output": answer.output,
+            "unit": answer.said_unit,
             "space": answer.space,
             "kind": answer.model.use,
             "horizon_days": answer.horizon_days,
@@ -51,42 +56,50 @@ class Endpoints:
         self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="explain")
 
     async def predict(self, request: Request) -> Response:
-        """Probability, score and decision for each row."""
-        X = self.reader.read(await request.body())
-        return _json(self.predicted(X, request_id(request)))
+        """Answer and score for each row, of an event the decision too."""
+        asked = self.reader.read(await request.body())
+        return _json(self.predicted(asked, request_id(request)))
 
     async def explain(self, request: Request) -> Response:
         """What moves each row's score, in the columns that were sent."""
-        X = self.reader.read(await request.body())
+        asked = self.reader.read(await request.body())
         loop = asyncio.get_running_loop()
-        return _json(await loop.run_in_executor(self.pool, self.explained, X, request_id(request)))
+        id_ = request_id(request)
+        return _json(await loop.run_in_executor(self.pool, self.explained, asked, id_))
 
     async def model(self, request: Request) -> Response:
         """What is served, and who approved it."""
         return _json(orjson.dumps({**self.facts, "request_id": request_id(request)}))
 
-    def predicted(self, X: Floats, request_id: str) -> bytes:
-        """The reply of ``/predict`` for rows of shape (n_rows, n_features)."""
+    def predicted(self, asked: Asked, request_id: str) -> bytes:
+        """The reply of ``/predict``."""
         output, threshold = self.bundle.answer.output, self.bundle.answer.threshold
-        head = {**self.head, "request_id": request_id, "threshold": threshold}
-        predictions = [
-            {output: p, "score": s, "positive": p >= threshold}
-            for p, s in zip(*self._numbers(X), strict=True)
-        ]
-        return orjson.dumps({**head, "predictions": predictions})
+        numbers = zip(*self._numbers(asked.X), strict=True)
+        predictions: list[dict[str, float]]
+        if threshold is None:
+            judged: dict[str, object] = {"unit": self.bundle.answer.said_unit}
+            predictions = [{output: value, "score": s} for value, s in numbers]
+        else:
+            judged = {"threshold": threshold}
+            predictions = [{output: p, "score": s, "positive": p >= threshold} for p, s in numbers]
+        head = {**self.head, "request_id": request_id, **judged}
+        return orjson.dumps({**head, "predictions": predictions, **self._warned(asked)})
 
-    def explained(self, X: Floats, request_id: str) -> bytes:
-        """The reply of ``/explain`` for rows of shape (n_rows, n_features)."""
-        answer, names = self.bundle.answer, self.bundle.columns
-        probability, scores = self._numbers(X)
+    def explained(self, asked: Asked, request_id: str) -> bytes:
+        """The reply of ``/explain``."""
+        answer, names, X = self.bundle.answer, self.bundle.columns, asked.X
+        answers, scores = self._numbers(X)
         found = self.bundle.explain(X)
         # reasons() sorts by size and leaves out what moves nothing: that comes last here too.
         orders = np.argsort(-np.abs(found.contributions), axis=1, kind="stable").tolist()
         texts = reasons(answer.columns, answer.currency, found, top=len(names))
         values, moved = X.tolist(), found.contributions.tolist()
+        for j, column in enumerate(answer.columns):
+            for i, word in enumerate(words(column, X[:, j]) if column.dtype == "string" else ()):
+                values[i][j] = word
         explanations = [
             {
-                answer.output: probability[i],
+                answer.output: answers[i],
                 "score": scores[i],
                 "base": base,
                 "sum_check": abs(total - scores[i]),
@@ -109,14 +122,20 @@ class Endpoints:
             f"base + contributions = score, in {found.space}, before calibration; "
             f"{answer.output} is a rising function of the score"
         )
-        head = {**self.head, "request_id": request_id, "space": found.space, "explains": says}
-        return orjson.dumps({**head, "explanations": explanations})
+        head = {
+            **self.head, "request_id": request_id, "space": found.space, "explains": says,
+        }  # fmt: skip
+        return orjson.dumps({**head, "explanations": explanations, **self._warned(asked)})
+
+    def _warned(self, asked: Asked) -> dict[str, list[str]]:
+        """Warnings, where the columns can make any."""
+        return {"warnings": asked.warnings} if self.reader.words else {}
 
     def _numbers(self, X: Floats) -> tuple[list[float], list[float]]:
-        probability, scores = self.bundle.predict(X)
-        p, s = probability.tolist(), scores.tolist()
-        if not all(0.0 <= value <= 1.0 for value in p):  # so for NaN too
-            raise ArithmeticError("a probability is outside [0, 1]")
+        answers, scores = self.bundle.predict(X)
+        p, s = answers.tolist(), scores.tolist()
+        if not all(0.0 <= value <= self.most for value in p):  # so for NaN too
+            raise ArithmeticError(f"an answer is outside [0, {self.most:g}]")
         return p, s
 
 

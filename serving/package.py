@@ -153,13 +153,15 @@ def _noted(place: Workspace, order: bento.Order) -> bool:
 
 
 def _service(loaded: Bundle) -> str:
-    """The service for the bundle's question: ``Churn`` of ``serving/churn.py`` answers churn."""
+    """The service for the bundle's question: ``Churn`` of ``serving/churn.py`` answers churn.
+
+    A question without a service of its own goes to the generic one.
+    """
     task = loaded.answer.task
-    if find_spec(f"serving.{task}") is None:
-        raise ConfigError(
-            f"no service for the question {task!r}: add serving/{task}.py (see serving/churn.py)"
-        )
-    return f"serving.{task}:{task.title().replace('_', '')}"
+    found, name = find_spec(f"serving.{task}"), task.title().replace("_", "")
+    text = Path(found.origin).read_text() if found is not None and found.origin else ""
+    own = "import bentoml" in text and f"class {name}:" in text
+    return f"serving.{task}:{name}" if own else "serving.generic:Generic"
 
 
 def _pins() -> list[str]:

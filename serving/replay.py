@@ -10,8 +10,8 @@ from starlette.types import ASGIApp
 
 from features.errors import DataError
 from serving.endpoints import JSON
+from training import categories
 from training.bundle import TOLERANCE, Bundle, Golden
-from training.contract import request_rows
 
 BATCH_ROWS = 200
 EXPLAINED_ROWS = 100
@@ -61,7 +61,7 @@ async def ask(client: httpx.AsyncClient, path: str, rows: list[dict[str, Any]]) 
 async def _replay(bundle: Bundle, client: httpx.AsyncClient) -> float:
     golden = bundle.golden
     assert golden is not None, "a written bundle has golden rows"
-    rows = request_rows(bundle.columns, golden.X)
+    rows = categories.rows(bundle.answer.columns, golden.X)
     differences = [0.0]
     async with client:
         for start in range(0, len(rows), BATCH_ROWS):
@@ -80,7 +80,7 @@ async def _replay(bundle: Bundle, client: httpx.AsyncClient) -> float:
 
 
 def _numbers(bundle: Bundle, golden: Golden, answers: list[Any], start: int) -> list[float]:
-    told = {bundle.answer.output: golden.probability, "score": golden.score}
+    told = {bundle.answer.output: golden.prediction, "score": golden.score}
     return [
         float(np.abs([a[name] for a in answers] - values[start : start + len(answers)]).max())
         for name, values in told.items()

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, create_model
 from features.schema import FeatureColumn
 from serving.rows import STRICT
 from training.bundle import Answer
+from training.contract import Kind
 
 REFUSALS = {
     400: "The body is not JSON or repeats a name",
@@ -49,16 +50,20 @@ class ModelReply(BaseModel):
     digest: str
     """SHA-256 of the bundle's manifest."""
     question: str
+    answers: Kind
+    """``event``: a probability; ``amount``: an expected value."""
     output: str
     """Name of the calibrated number."""
+    unit: str
+    """What that number is measured in."""
     space: str
     """What scores and contributions are measured in."""
     kind: str
     """The model family."""
     horizon_days: int
     """Length of the window that the question is about."""
-    threshold: float
-    """Probability from which a customer counts as positive."""
+    threshold: float | None
+    """Probability from which a customer counts as positive; null for amounts."""
     source: str
     """Customer base that it learned from."""
     currency: str
@@ -80,19 +85,21 @@ def reply_types(answer: Answer) -> tuple[type[BaseModel], type[BaseModel]]:
         "cutoff": _said(str, "the model learned from what had happened by then"),
         "request_id": str,
     }
+    event = answer.kind == "event"
+    said = "calibrated probability" if event else f"expected value in {answer.said_unit}"
     numbers: dict[str, Any] = {
         answer.output: Annotated[
-            float, Field(ge=0, le=1, description=f"calibrated probability: {answer.question}")
+            float, Field(ge=0, le=1 if event else None, description=f"{said}: {answer.question}")
         ],
         "score": _said(float, f"before calibration, in {answer.space}"),
     }
-    positive = _said(bool, "whether the probability reaches the threshold")
-    prediction = _type("Prediction", {**numbers, "positive": positive})
+    positive = {"positive": _said(bool, "whether the probability reaches the threshold")}
+    prediction = _type("Prediction", {**numbers, **(positive if event else {})})
     contribution = _type(
         "Contribution",
         {
             "feature": str,
-            "value": _said(float | None, "as sent; null = missing"),
+            "value": _said(float | str | None, "as counted; null = missing"),
             "contribution": _said(float, f"how far it moves the score, in {answer.space}"),
             "text": _said(str | None, "the same in words; null where it moves nothing"),
         },
@@ -107,8 +114,14 @@ def reply_types(answer: Answer) -> tuple[type[BaseModel], type[BaseModel]]:
             "contributions": _said(_list(contribution), "all columns, largest first"),
         },
     )
-    predicted = {**head, "threshold": float, "predictions": _list(prediction)}
-    explained = {**head, "space": str, "explains": str, "explanations": _list(explanation)}
+    judged: dict[str, Any] = {"threshold": float} if event else {"unit": str}
+    warned: dict[str, Any] = {}
+    if any(column.dtype == "string" for column in answer.columns):
+        warned["warnings"] = _said(list[str], "where words stand that were not learned")
+    predicted = {**head, **judged, "predictions": _list(prediction), **warned}
+    explained = {
+        **head, "space": str, "explains": str, "explanations": _list(explanation), **warned,
+    }  # fmt: skip
     return _type("Predicted", predicted), _type("Explained", explained)
 
 

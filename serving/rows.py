@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,9 +12,14 @@ from pydantic_core import ErrorDetails, from_json
 from features.errors import DataError
 from features.schema import FeatureColumn
 from serving.guard import Refused
+from training import categories
 from training.contract import Floats
 
 MAX_ROWS = 1000
+MAX_WORD = 200
+"""Most characters of a category's word."""
+MOST_WARNINGS = 20
+_WORD = re.compile(rb':\s*"(?:[^"\\]|\\.)*"', re.DOTALL)
 ALWAYS_KNOWN = "never"
 """What ``FeatureColumn.missing`` says where there is always a value."""
 
@@ -28,7 +34,7 @@ STRICT = ConfigDict(
 
 
 def row_type(columns: Sequence[FeatureColumn], example: Floats) -> type[BaseModel]:
-    """The type of one request row: a number or null for each column, nothing else.
+    """The type of one request row: a number, word or null for each column, nothing else.
 
     Parameters
     ----------
@@ -46,16 +52,30 @@ def row_type(columns: Sequence[FeatureColumn], example: Floats) -> type[BaseMode
     if odd:
         raise DataError.listing("feature columns cannot be fields of a request", map(repr, odd))
     fields: dict[str, Any] = {}
-    for column, value in zip(columns, example.tolist(), strict=True):
-        number: Any = Annotated[float, Field(ge=column.low, le=column.high)]
-        known = column.missing == ALWAYS_KNOWN
+    shown = categories.rows(columns, example[None])[0]
+    for column in columns:
+        kind: Any = Annotated[float, Field(ge=column.low, le=column.high)]
         said = f"{column.meaning}, in {column.unit}" if column.unit else column.meaning
+        if column.dtype == "string":
+            kind = Annotated[str, Field(max_length=MAX_WORD)]
+            said = f"{column.meaning}: {', '.join(column.levels)}; other words count as missing"
+        known = column.missing == ALWAYS_KNOWN
         about = Field(
             description=said if known else f"{said}; null = {column.missing}",
-            examples=[None if np.isnan(value) else value],
+            examples=[shown[column.name]],
         )
-        fields[column.name] = (Annotated[number if known else number | None, about], ...)
+        fields[column.name] = (Annotated[kind if known else kind | None, about], ...)
     return create_model("Row", __config__=STRICT, **fields)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The rows of a request."""
+
+    X: Floats
+    """float64 of shape (n_rows, n_features) in the model's order; NaN = missing."""
+    warnings: list[str]
+    """Where words stand that the model has not learned; they are never repeated."""
 
 
 class RowReader:
@@ -63,6 +83,7 @@ class RowReader:
 
     def __init__(self, columns: Sequence[FeatureColumn], example: Floats) -> None:
         self.columns = tuple(column.name for column in columns)
+        self.words = {k.name: categories.codes(k) for k in columns if k.dtype == "string"}
         row: Any = row_type(columns, example)
         # FailFast: one wrong row is enough to refuse; to list 1,000 would cost 1,000 times as much.
         rows: Any = Annotated[list[row], Field(min_length=1, max_length=MAX_ROWS), FailFast()]
@@ -80,8 +101,8 @@ class RowReader:
         row = self.schema()["properties"]["rows"]["items"]["properties"]
         return {"rows": [{name: field["examples"][0] for name, field in row.items()}]}
 
-    def read(self, body: bytes) -> Floats:
-        """The rows as float64 of shape (n_rows, n_features) in the model's order; NaN = missing.
+    def read(self, body: bytes) -> Asked:
+        """The rows, or why they are refused.
 
         Raises
         ------
@@ -100,7 +121,21 @@ class RowReader:
             raise _refusal(first) from None
         if not fits:
             raise Refused(400, "repeated_name", "a name stands twice in one object of the body")
-        return np.array([list(row.__dict__.values()) for row in request.rows], dtype=np.float64)
+        rows = [row.__dict__ for row in request.rows]
+        warnings = self._coded(rows) if self.words else []
+        return Asked(np.array([list(r.values()) for r in rows], dtype=np.float64), warnings)
+
+    def _coded(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+        """Put codes in place of words; say which words have none."""
+        unknown = []
+        for i, row in enumerate(rows):
+            for name, codes in self.words.items():
+                word = row[name]
+                row[name] = None if word is None else codes.get(word)
+                if word is not None and row[name] is None:
+                    unknown.append(f"rows[{i}].{name}: not learned, counts as missing")
+        more = len(unknown) - MOST_WARNINGS
+        return unknown[:MOST_WARNINGS] + ([f"and {more} more"] if more > 0 else [])
 
     def _names_fit(self, body: bytes) -> bool:
         """Whether every object has as many names as it should, told by counting quotes.
@@ -108,8 +143,11 @@ class RowReader:
         In a body that fits, quotes stand around names alone and braces open rows alone, so that
         ``2 n_features`` quotes lie between two braces. JSON parsers keep the last of repeated names
         without a word; the count is how they are noticed. It also bounds the work that a body with
-        100,000 unknown names would make.
+        100,000 unknown names would make. Words are taken out first: they follow a colon, and no
+        known name has one.
         """
+        if self.words:
+            body = _WORD.sub(b":", body)
         start, *objects = body.split(b"{", MAX_ROWS + 1)
         quotes = 2 * len(self.columns)
         return (

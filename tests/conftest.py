@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,10 +73,11 @@ def real_data() -> Path:
 @pytest.fixture
 def reader_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Raw files are read in this process, by the child's own code: the same without its start."""
+    alone = threading.Lock()
 
     def run(_: Any, input: str, **__: Any) -> subprocess.CompletedProcess[str]:
         reply = io.StringIO()
-        with pytest.MonkeyPatch.context() as patch:
+        with alone, pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdin", io.StringIO(input))
             patch.setattr(sys, "stdout", reply)
             patch.setattr(staging.resource, "setrlimit", lambda *_: None)

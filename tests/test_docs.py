@@ -5,39 +5,66 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import ibis.expr.types as ir
 import pytest
 
 from features import columns as c
+from features.compute import FeatureSet
 from features.schema import FeatureColumn
 from features.settings import Strict
 from features.views import View
+from tests.channel_worlds import row, world_of
+from tests.contracts import feature_sets as contract
 from tests.worlds import ROOT, computed, line, world
 
 README = (ROOT / "README.md").read_text()
 ADDING = (ROOT / "docs" / "adding.md").read_text()
 
 
+def example(name: str) -> FeatureSet:
+    """A feature set that docs/adding.md shows."""
+    names: dict[str, Any] = {
+        "Strict": Strict, "FeatureColumn": FeatureColumn, "View": View, "ir": ir, "c": c,
+    }  # fmt: skip
+    for code in re.findall(r"```python\n(.*?)```", ADDING, re.DOTALL):
+        exec(compile(code, "docs/adding.md", "exec"), names)
+    made: FeatureSet = names[name](names["WeekdaysConfig"]())
+    return made
+
+
 def test_the_example_feature_set_works() -> None:
     """The set that docs/adding.md shows counts weekdays as it says."""
-    code = re.search(r"```python\n(.*?)```", ADDING, re.DOTALL)
-    assert code is not None
-    names = {"Strict": Strict, "FeatureColumn": FeatureColumn, "View": View, "ir": ir, "c": c}
-    exec(compile(code[1], "docs/adding.md", "exec"), names)
-    weekdays = names["Weekdays"](names["WeekdaysConfig"]())  # type: ignore[operator]
     rows = [line(1, f"2010-12-0{day}", f"S{day}") for day in (1, 2, 8)]  # two Wednesdays
-    found = computed([weekdays], world(rows), [datetime(2011, 1, 1)])
+    found = computed([example("Weekdays")], world(rows), [datetime(2011, 1, 1)])
     assert found["weekdays__used_days"].to_pylist() == [2.0]
 
 
+def test_the_example_over_a_channel_works() -> None:
+    """Minutes of the window and of the channels it names, zero where there are none."""
+    seen = [("2010-12-31", "web", 90), ("2010-12-01", "app", 30), ("2010-12-02", "store", 600),
+            ("2010-01-01", "web", 600)]  # fmt: skip
+    rows = [row("events", 1, t, channel=channel, duration_s=s) for t, channel, s in seen]
+    rows.append(row("events", 2, "2010-12-01", channel="store"))
+    found = computed([example("Minutes")], world_of(events=rows), [datetime(2011, 1, 1)])
+    assert found["minutes__online_minutes_90d"].to_pylist() == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["Weekdays", "Minutes"])
+def test_the_examples_leak_nothing(name: str) -> None:
+    """They pass the kit that the document tells of."""
+    for check in ("values_in_range", "later_rows", "late_news", "other_customers"):
+        assert contract.problem(check, example(name)) == "", check
+
+
 def commands() -> list[str]:
-    """Every command of a door that the README shows."""
-    return sorted(set(re.findall(r"python -m (\w+ \w+)", README)))
+    """Every command of a door that the documents show."""
+    return sorted(set(re.findall(r"python -m (\w+ \w+)", README + ADDING)))
 
 
 @pytest.mark.parametrize("command", commands())
-def test_commands_of_the_readme_exist(command: str) -> None:
+def test_commands_of_the_documents_exist(command: str) -> None:
     """Each answers --help."""
     words = [sys.executable, "-m", *command.split(), "--help"]
     found = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)

@@ -8,7 +8,7 @@ the layout of Online Retail II.
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from features import columns as c
+from features.canonical import ORDER_LINES
+from features.compute import compute
 from features.engine import connect
-from features.schema import ORDER_LINES
 from features.settings import Workspace
-from features.snapshot import compute
 from features.sources import Source, load_source
 from features.tables import Stored, Tables, build_tables
 
@@ -47,6 +47,8 @@ def line(
     """One order line; a negative quantity is a return, ``ref`` the order that it cancels."""
     event_time = _time(when)
     return {
+        c.CHANNEL: None,
+        c.DISCOUNT: None,
         c.CUSTOMER: customer,
         c.EVENT_TIME: event_time,
         c.KNOWN_TIME: event_time if known is None else _time(known),
@@ -75,23 +77,29 @@ def renumbered(table: pa.Table) -> pa.Table:
     return table.set_column(table.column_names.index(c.ROW), c.ROW, rows)
 
 
-def tables(table: pa.Table, threads: int = 1, began: datetime = BEGAN) -> Tables:
-    """``table`` on an in-memory backend."""
+World = pa.Table | Mapping[str, pa.Table]
+"""Order lines alone, or canonical tables by name."""
+
+
+def tables(world: World, threads: int = 1, began: datetime = BEGAN) -> Tables:
+    """``world`` on an in-memory backend."""
     backend = connect(threads=threads)
-    return Tables(backend, backend.create_table("order_lines", table), began)
+    brought = {"order_lines": world} if isinstance(world, pa.Table) else world
+    opened = {name: backend.create_table(name, table) for name, table in brought.items()}
+    return Tables(backend, opened, dict.fromkeys(opened, began))
 
 
 def computed(
     parts: Sequence[Any],
-    table: pa.Table,
+    world: World,
     cutoffs: Sequence[datetime],
     threads: int = 1,
     began: datetime = BEGAN,
 ) -> pa.Table:
-    """Feature table of ``parts`` over ``table`` at ``cutoffs``."""
-    opened = tables(table, threads, began)
+    """Feature table of ``parts`` over ``world`` at ``cutoffs``."""
+    opened = tables(world, threads, began)
     try:
-        return compute(opened, opened.asof(cutoffs), parts)
+        return compute(opened.backend, opened.asof(cutoffs), parts)
     finally:
         opened.backend.disconnect()
 
@@ -101,8 +109,11 @@ def as_bytes(table: pa.Table) -> bytes:
     parts = [repr(table.schema.names).encode()]
     for column in table.combine_chunks().columns:
         parts.append(column.is_null().to_numpy().tobytes())
-        filled = column.fill_null(0) if column.null_count else column
-        parts.append(filled.to_numpy().tobytes())
+        if pa.types.is_string(column.type):
+            parts.append(repr(column.to_pylist()).encode())
+        else:
+            filled = column.fill_null(0) if column.null_count else column
+            parts.append(filled.to_numpy().tobytes())
     return b"".join(parts)
 
 
@@ -159,6 +170,8 @@ def wide_world(seed: int, rows: int, customers: int, days: int = 900) -> pa.Tabl
     customer, quantity = rng.integers(1, customers + 1, rows), rng.integers(1, 20, rows)
     order = np.char.add(np.char.mod("%d-", customer), (seconds // 86_400).astype(str))
     columns = {
+        c.CHANNEL: pa.nulls(rows, pa.string()),
+        c.DISCOUNT: pa.nulls(rows, pa.int64()),
         c.CUSTOMER: customer,
         c.EVENT_TIME: when,
         c.KNOWN_TIME: when,

@@ -30,12 +30,13 @@ from features.schema import FeatureColumn
 from features.settings import Part, Strict, Workspace, resolve
 from features.store import write_once, write_synced
 from training.calibrate import Calibrator
-from training.contract import Explanation, Floats, Model, matrix
+from training.categories import encoded
+from training.contract import Explanation, Floats, Kind, Model, matrix
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, SIGNATURE, ANSWER, GOLDEN = "manifest.json", "manifest.sig", "answer.json", "golden.npz"
 PRIVATE_KEY, PUBLIC_KEY = "signing.key", "signing.pub"
 MAX_FILE_BYTES = 1 << 30
@@ -48,14 +49,17 @@ class Answer(Strict):
 
     task: str
     question: str
+    kind: Kind = "event"
     output: str
     """Name of the calibrated number."""
+    unit: str = "probability"
+    """What that number is measured in; ``currency`` is the one below."""
     space: str
     """What the explained score is measured in."""
     model: Part
     columns: tuple[FeatureColumn, ...]
-    threshold: float
-    """Probability from which a customer counts as positive."""
+    threshold: float | None
+    """Probability from which a customer counts as positive; None for amounts."""
     cutoff: str
     """The test cutoff: the bundle learned from labels that ended by then."""
     horizon_days: int
@@ -64,13 +68,18 @@ class Answer(Strict):
     run_key: str
     """Fingerprint of data, settings and code."""
 
+    @property
+    def said_unit(self) -> str:
+        """What the calibrated number is measured in, the currency by its code."""
+        return self.currency if self.unit == "currency" else self.unit
+
 
 @dataclass(frozen=True)
 class Golden:
     """Rows and the answers given when the model was trained."""
 
     X: Floats
-    probability: Floats
+    prediction: Floats
     score: Floats
     base: Floats
     contributions: Floats
@@ -93,7 +102,7 @@ class Bundle:
         return tuple(column.name for column in self.answer.columns)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
-        """``(probability, score)``, each of shape (n_rows,); columns in the model's order."""
+        """``(answer, score)``, each of shape (n_rows,); columns in the model's order."""
         scores = self.model.score(X)
         return self.calibrator.apply(scores), scores
 
@@ -104,6 +113,8 @@ class Bundle:
     def predict_frame(self, X: "pd.DataFrame") -> "pd.DataFrame":
         """Columns ``<output>`` and ``score`` for a frame with the feature columns by name.
 
+        Categories are given as words; one that was not learned counts as missing.
+
         Raises
         ------
         DataError
@@ -111,16 +122,16 @@ class Bundle:
         """
         import pandas as pd
 
-        probability, scores = self.predict(matrix(X, self.columns))
-        return pd.DataFrame({self.answer.output: probability, "score": scores}, index=X.index)
+        answers, scores = self.predict(matrix(encoded(X, self.answer.columns), self.columns))
+        return pd.DataFrame({self.answer.output: answers, "score": scores}, index=X.index)
 
     def replay(self) -> float:
         """Largest difference between the golden answers and today's, over all their numbers."""
         assert self.golden is not None, "a written bundle has golden rows"
         golden, explanation = self.golden, self.explain(self.golden.X)
-        probability, scores = self.predict(golden.X)
+        prediction, scores = self.predict(golden.X)
         pairs = [
-            (probability, golden.probability),
+            (prediction, golden.prediction),
             (scores, golden.score),
             (explanation.base, golden.base),
             (explanation.contributions, golden.contributions),
@@ -131,11 +142,11 @@ class Bundle:
 def write(bundle: Bundle, golden_rows: Floats, folder: Path, private: Ed25519PrivateKey) -> str:
     """Write and sign the bundle with the answers to ``golden_rows``; return its digest."""
     folder.mkdir(parents=True, exist_ok=True)
-    probability, scores = bundle.predict(golden_rows)
+    prediction, scores = bundle.predict(golden_rows)
     explanation = bundle.explain(golden_rows)
     stream = io.BytesIO()
     np.savez(
-        stream, allow_pickle=False, X=golden_rows, probability=probability, score=scores,
+        stream, allow_pickle=False, X=golden_rows, prediction=prediction, score=scores,
         base=explanation.base, contributions=explanation.contributions,
     )  # fmt: skip
     files = {

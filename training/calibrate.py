@@ -1,7 +1,9 @@
-"""From scores to probabilities: learned on out-of-time scores, moved to the season, monotone.
+"""From scores to answers: learned on out-of-time scores, moved to the season, monotone.
 
 A score in log-odds first moves by the season's shift, then through Platt's line or an isotonic
-curve. Both steps keep the order of customers, so explanations of the score stay true.
+curve to a probability. A score in log-currency moves by the season's shift, too; it is then the
+logarithm of an expected value up to one factor. All steps keep the order of customers, so
+explanations of the score stay true.
 """
 
 import json
@@ -13,24 +15,47 @@ import numpy as np
 from pydantic import Field
 from scipy.special import expit
 
+from features.errors import ConfigError
 from features.settings import Strict
 from training.contract import Floats
+from training.contract import Kind as Question
 
 FILE = "calibrator.json"
 LEAST = 1e-4
 MAX_SHIFT = 5.0
 
-Kind = Literal["platt", "isotonic"]
+Kind = Literal["platt", "isotonic", "factor"]
+FIT: dict[Question, tuple[Kind, ...]] = {"event": ("platt", "isotonic"), "amount": ("factor",)}
+"""Curves that fit the answers to a kind of question."""
+LOSS: dict[Question, str] = {"event": "log_loss", "amount": "total_error"}
+"""What a curve is chosen by: log loss, or the absolute log of predicted over actual total."""
 
 
 class CalibrateConfig(Strict):
     """Which steps may be chosen; the choice is made on out-of-time folds."""
 
-    kinds: tuple[Kind, ...] = ("platt", "isotonic")
+    kinds: tuple[Kind, ...] | None = Field(default=None, min_length=1)
+    """None: all that fit the question."""
     season: bool = True
     """Whether a shift learned from the same season a year ago may be chosen."""
     min_improvement: float = Field(default=0.0005, ge=0)
-    """Log loss that a later candidate must gain over an earlier one: plain Platt comes first."""
+    """Loss that a later candidate must gain over an earlier one: the plainest comes first."""
+
+    def offered(self, question: Question) -> tuple[Kind, ...]:
+        """The curves to choose from.
+
+        Raises
+        ------
+        ConfigError
+            If a named one does not fit the question.
+        """
+        odd = [kind for kind in self.kinds or () if kind not in FIT[question]]
+        if odd:
+            raise ConfigError(
+                f"calibrate.kinds: {odd} do not fit a question of kind {question!r}; "
+                f"known: {list(FIT[question])}"
+            )
+        return self.kinds or FIT[question]
 
 
 @dataclass(frozen=True)
@@ -45,15 +70,17 @@ class Fold:
 
 @dataclass(frozen=True)
 class Calibrator:
-    """``probability = curve(score + shift)``; curve is Platt's line or isotonic knots."""
+    """``answer = curve(score + shift)``: Platt's line, isotonic knots, or a factor times exp."""
 
     kind: Kind
     parameters: Mapping[str, Sequence[float]] = field(default_factory=dict)
     shift: float = 0.0
 
     def apply(self, scores: Floats) -> Floats:
-        """Probabilities, same shape as ``scores``."""
+        """Probabilities or expected values, same shape as ``scores``."""
         moved = scores + self.shift
+        if self.kind == "factor":
+            return np.asarray(np.exp(moved + self.parameters["log"][0]), dtype=np.float64)
         if self.kind == "platt":
             slope, intercept = self.parameters["line"]
             return np.asarray(expit(slope * moved + intercept), dtype=np.float64)
@@ -80,8 +107,10 @@ def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
 
     Platt (1999), with his smoothed targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2); isotonic
     regression by pool-adjacent-violators, kept within [1e-4, 1 - 1e-4] so that a log loss stays
-    finite.
+    finite; the factor that makes predicted and actual totals equal.
     """
+    if kind == "factor":
+        return Calibrator("factor", {"log": (_log_ratio(scores, labels),)})
     if kind == "platt":
         from sklearn.linear_model import LogisticRegression
 
@@ -106,12 +135,14 @@ def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
     )
 
 
-def season_shift(scores: Floats, labels: Floats) -> float:
-    """The shift in log-odds that makes mean probability equal the observed rate.
+def season_shift(scores: Floats, labels: Floats, question: Question = "event") -> float:
+    """The shift of the scores that makes the mean answer equal the observed rate, or mean.
 
     Taken at the same season a year earlier, with scores of a model that did not learn from that
     season, it says how far the season departs from what the features alone explain.
     """
+    if question == "amount":
+        return _log_ratio(scores, labels)
     from scipy.optimize import brentq  # not needed where probabilities are only looked up
 
     rate = float(labels.mean())
@@ -124,8 +155,17 @@ def season_shift(scores: Floats, labels: Floats) -> float:
     return float(brentq(excess, -MAX_SHIFT, MAX_SHIFT))
 
 
+def uncalibrated(scores: Floats, question: Question) -> Floats:
+    """What scores say by themselves: log-odds as probabilities, logarithms as amounts."""
+    plain = expit(scores) if question == "event" else np.exp(scores)
+    return np.asarray(plain, dtype=np.float64)
+
+
 def choose(
-    config: CalibrateConfig, folds: Sequence[Fold], season_known: bool
+    config: CalibrateConfig,
+    folds: Sequence[Fold],
+    season_known: bool,
+    question: Question = "event",
 ) -> tuple[Calibrator, list[dict[str, Any]]]:
     """The calibrator that predicts each fold best from the others, and the table of all candidates.
 
@@ -138,29 +178,30 @@ def choose(
     season_known
         Whether the cutoff to be served has a year before it; if not, the shift is not offered.
     """
+    name, loss = LOSS[question], _log_loss if question == "event" else _total_error
     with_season = [fold for fold in folds if fold.shift is not None]
     offer = config.season and season_known and len(with_season) >= 2
     judged = with_season if offer else list(folds)
     table: list[dict[str, Any]] = []
     for season in (False, True) if offer else (False,):
         usable = with_season if season else folds
-        for kind in config.kinds:
+        for kind in config.offered(question):
             losses = []
             for held in judged:
                 rest = [fold for fold in usable if fold is not held] or [held]
                 p = fit(kind, *_pooled(rest, season)).apply(_moved(held, season))
-                losses.append(_log_loss(held.labels, p))
+                losses.append(loss(held.labels, p))
             table.append(
                 {
                     "kind": kind,
                     "season": season,
-                    "log_loss": float(np.mean(losses)),
+                    name: float(np.mean(losses)),
                     "folds": len(judged),
                 }
             )
     best = table[0]
     for candidate in table[1:]:
-        if candidate["log_loss"] < best["log_loss"] - config.min_improvement:
+        if candidate[name] < best[name] - config.min_improvement:
             best = candidate
     for candidate in table:
         candidate["chosen"] = candidate is best
@@ -169,7 +210,7 @@ def choose(
 
 
 def out_of_fold(kind: Kind, season: bool, folds: Sequence[Fold]) -> list[Floats | None]:
-    """Probabilities of each fold by a curve learned on the others; None where it cannot be used."""
+    """Answers to each fold by a curve learned on the others; None where it cannot be used."""
     usable = [fold for fold in folds if not season or fold.shift is not None]
     found: list[Floats | None] = []
     for held in folds:
@@ -196,3 +237,15 @@ def _pooled(folds: Sequence[Fold], season: bool) -> tuple[Floats, Floats]:
 def _log_loss(labels: Floats, p: Floats) -> float:
     p = np.clip(p, LEAST, 1 - LEAST)
     return float(-np.mean(labels * np.log(p) + (1 - labels) * np.log1p(-p)))
+
+
+def _log_ratio(scores: Floats, labels: Floats) -> float:
+    """Logarithm of the actual total over that of the scores, within what a season may do."""
+    expected, actual = float(np.exp(scores).sum()), float(labels.sum())
+    if actual <= 0:
+        return -MAX_SHIFT
+    return float(np.clip(np.log(actual / expected), -MAX_SHIFT, MAX_SHIFT))
+
+
+def _total_error(labels: Floats, p: Floats) -> float:
+    return abs(float(np.log(max(labels.sum(), LEAST) / p.sum())))

@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from features.leakage.report import Report, read_checks
 from features.settings import Part, canonical, fingerprint, resolve
 from features.snapshot import read_schema
 from features.store import Published
 from training.bundle import MODELS
-from training.evaluate import CANDIDATE, Judged
+from training.evaluate import ALARM, CANDIDATE, CENTRE, SLICE_METRICS, Judged
 from training.pipeline import Plan, Prepared, versions
 from training.report import Section, pairs
 
@@ -35,7 +36,7 @@ class Case:
     gates: list[dict[str, Any]]
     importance: pd.DataFrame
     alarms: list[tuple[str, float]]
-    """Features that separate the classes alone, with their ROC-AUC."""
+    """Features that tell the answer alone, with their ROC-AUC or rank correlation."""
     champion_note: str
     """Why there is no champion to compare with; empty where there is one."""
     code: dict[str, str]
@@ -45,6 +46,11 @@ class Case:
     def facts(self) -> dict[str, Any]:
         """What learning wrote down."""
         return dict(self.learned.manifest["facts"])
+
+    @property
+    def leakage(self) -> Report:
+        """What the leakage kit found of the features."""
+        return read_checks(self.prepared.checks.folder)
 
     @property
     def test(self) -> datetime:
@@ -72,6 +78,7 @@ def sections(case: Case) -> list[Section]:
         _calibration_choice(case),
         _drivers(case),
         _features(case),
+        _leakage(case),
         _data(case),
         _limits(case),
         _again(case),
@@ -101,22 +108,39 @@ def _identity(case: Case) -> Section:
     return Section("What it is", text, pairs(facts))
 
 
+JUDGED_BY = {
+    "event": ("reliability", "gain", "lift", "precision_recall", "roc", "confusion"),
+    "amount": ("deciles", "calibration", "gain"),
+}
+"""Plots beside the metrics."""
+
+
 def _metrics(case: Case) -> Section:
-    values = case.judged.table()
-    text = (
+    values, kind = case.judged.table(), case.judged.kind
+    text = [
         f"{len(case.judged.rows):,} customers at {case.test:%Y-%m-%d}, "
-        f"labels until {case.matured:%Y-%m-%d}, rate {case.facts['rate']:.4f}; looked at once. "
-        f"Intervals: {case.plan.config.bootstrap} bootstrap draws over customers. "
-        "Threshold for accuracy, precision, recall and F1: "
-        f"{case.facts['thresholds'][CANDIDATE]:.4f}, the one that told classes apart best on the "
-        "validation cutoffs."
-    )
-    return Section(
-        "Metrics on the test cutoff",
-        [text],
-        _beside(values, "answer", _with_intervals(values, "value")),
-        ("reliability", "gain", "lift", "precision_recall", "roc", "confusion"),
-    )
+        f"labels until {case.matured:%Y-%m-%d}, {CENTRE[kind]} {case.facts['rate']:.4f}; looked at "
+        f"once. Intervals: {case.plan.config.bootstrap} bootstrap draws over customers."
+    ]
+    if kind == "event":
+        text.append(
+            "Threshold for accuracy, precision, recall and F1: "
+            f"{case.facts['thresholds'][CANDIDATE]:.4f}, the one that told classes apart best on "
+            "the validation cutoffs."
+        )
+    else:
+        text.append(
+            f"MAE, RMSE and means in {_unit(case)}; total_ratio is predicted over actual, "
+            "capture_at_10 the share of it that the tenth with the highest answers has."
+        )
+    table = _beside(values, "answer", _with_intervals(values, "value"))
+    return Section("Metrics on the test cutoff", text, table, JUDGED_BY[kind])
+
+
+def _unit(case: Case) -> str:
+    """What answers are measured in."""
+    unit = case.plan.task.unit
+    return case.plan.source.currency if unit == "currency" else unit
 
 
 def _differences(case: Case) -> Section:
@@ -144,7 +168,8 @@ def _beside(table: pd.DataFrame, answers: str, cells: list[str]) -> pd.DataFrame
 
 
 def _slices(case: Case) -> Section:
-    shown = ["slice", "n", "rate", "mean_probability", "roc_auc", "log_loss", "note"]
+    kind = case.judged.kind
+    shown = ["slice", "n", CENTRE[kind], *sorted(SLICE_METRICS[kind]), "note"]
     return Section(
         "Slices",
         ["Groups judged apart; intervals are wide where a group is small."],
@@ -161,10 +186,13 @@ def _learning(case: Case) -> Section:
         "taught the shipped model.",
         f"Search: {search.trials} trials by {search.metric} "
         f"on {len(case.prepared.moments.folds)} validation cutoffs.",
+        f"Dropped: {case.facts['dropped_immature']:,} customers at cutoffs whose labels were not "
+        f"known by the test cutoff, {case.facts['dropped_unlabelled']:,} without a known label.",
     ]
     searched = len(pd.read_csv(folder / "search.csv")) > 0
     plots = ("timeline", "search") if searched else ("timeline",)
-    return Section("How it was learned", text, pd.read_csv(folder / "splits.csv"), plots)
+    splits = pd.read_csv(folder / "splits.csv").astype(object).fillna("not known")
+    return Section("How it was learned", text, splits, plots)
 
 
 def _parameters(case: Case) -> Section:
@@ -172,7 +200,7 @@ def _parameters(case: Case) -> Section:
     values = {
         **resolve(MODELS, part).config.model_dump(),
         "calibration": canonical(case.facts["calibrators"][CANDIDATE]),
-        "season's shift at the test cutoff (log-odds)": case.facts["shift"],
+        f"season's shift at the test cutoff ({case.space})": case.facts["shift"],
     }
     return Section("Parameters", [f"{part.use}, seed {case.plan.config.seed}."], pairs(values))
 
@@ -188,7 +216,11 @@ def _calibration(case: Case) -> Section:
 
 def _calibration_choice(case: Case) -> Section:
     choice = pd.read_csv(case.learned.folder / f"calibration.{CANDIDATE}.csv")
-    text = "Log loss of each cutoff by a curve learned on the others."
+    text = {
+        "event": "Log loss of each cutoff by a curve learned on the others.",
+        "amount": "Absolute logarithm of predicted over actual total, each cutoff by a factor "
+        "learned on the others.",
+    }[case.judged.kind]
     return Section("Choice of the calibration", [text], choice.drop(columns="answer"))
 
 
@@ -202,13 +234,23 @@ def _drivers(case: Case) -> Section:
 
 
 def _features(case: Case) -> Section:
-    found = "; ".join(f"{name} alone reaches AUC {auc:.3f}" for name, auc in case.alarms)
+    found = "; ".join(f"{name} alone reaches {value:.3f}" for name, value in case.alarms)
     schema = [
         {"column": k.name, "unit": k.unit, "meaning": k.meaning, "missing means": k.missing}
         for k in read_schema(case.prepared.features.folder)
     ]
-    text = f"Features that separate the classes alone: {found or 'none'}."
+    text = f"{ALARM[case.judged.kind].capitalize()}: {found or 'none'}."
     return Section("Features", [text], pd.DataFrame(schema))
+
+
+def _leakage(case: Case) -> Section:
+    report = case.leakage
+    text = [
+        "A sample of customers computed anew with other futures, late news, shuffled rows, fewer "
+        "customers, a later calendar and cutoffs one by one: no value may change by a bit.",
+        *report.verdict,
+    ]
+    return Section("Leakage checks", text, pd.DataFrame(report.by_set()))
 
 
 def _data(case: Case) -> Section:
@@ -221,8 +263,9 @@ def _data(case: Case) -> Section:
         f"amounts in {source.currency}.",
     ]
     account = [
-        {"disposition": disposition, "reason": reason, "records": n}
-        for disposition, reasons in tables["account"].items()
+        {"table": name, "disposition": disposition, "reason": reason, "records": n}
+        for name, facts in tables["tables"].items()
+        for disposition, reasons in facts["account"].items()
         for reason, n in reasons.items()
     ]
     return Section("Data", text, pd.DataFrame(account))
@@ -231,7 +274,7 @@ def _data(case: Case) -> Section:
 def _limits(case: Case) -> Section:
     text = [
         f"{case.plan.config.card.limits}.",
-        "A probability holds for customers like those asked about, in a season like those seen.",
+        "An answer holds for customers like those asked about, in a season like those seen.",
     ]
     return Section("Limits", text)
 

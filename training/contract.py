@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     import shap
 
     from features.schema import FeatureColumn
+    from features.sources import Source
     from features.views import View
 
 Floats = NDArray[np.float64]
+
+Kind = Literal["event", "amount"]
 
 LABEL = "label"
 
@@ -30,8 +33,10 @@ class Task(Protocol):
     """One word, such as ``churn``."""
     output: str
     """Name of the number that every answer has, such as ``churn_probability``."""
-    kind: str
-    """``event``: a yes/no question, answered by a probability."""
+    kind: "Kind"
+    """``event``: yes or no, answered by a probability; ``amount``: a sum, by its expectation."""
+    unit: str
+    """What the number is measured in: ``probability``, ``currency`` (the source's own), ..."""
     question: str
     """The question in a sentence with its numbers filled in."""
 
@@ -50,7 +55,14 @@ class Task(Protocol):
         ...
 
     def label(self, spine: "ir.Table", following: "View") -> "ir.Table":
-        """The spine with ``label`` (float64, 0 or 1)."""
+        """The spine with ``label`` (float64; of an event 0 or 1, of an amount 0 or more).
+
+        Customers whose label is not known are left out.
+        """
+        ...
+
+    def problems(self, source: "Source") -> list[str]:
+        """What the question needs and the tables of ``source`` do not have."""
         ...
 
     def slices(self, X: "pd.DataFrame") -> Mapping[str, NDArray[np.bool_]]:
@@ -70,7 +82,10 @@ class Model(Protocol):
     """Feature columns in order, known after ``fit``."""
 
     def fit(self, X: "pd.DataFrame", y: Floats, *, weight: Floats | None, seed: int) -> None:
-        """Learn from ``X`` of shape (n_rows, n_features) with labels ``y`` of shape (n_rows,)."""
+        """Learn from ``X`` of shape (n_rows, n_features) with labels ``y`` of shape (n_rows,).
+
+        Words are pandas categories; in ``score`` and ``explain`` they are their codes.
+        """
         ...
 
     def score(self, X: Floats) -> Floats:
@@ -124,6 +139,8 @@ class Explanation:
 def matrix(X: "pd.DataFrame", columns: Sequence[str]) -> Floats:
     """The columns of ``X`` by name as float64 of shape (n_rows, n_features).
 
+    Of a column with pandas categories the codes; NaN = missing.
+
     Raises
     ------
     DataError
@@ -137,6 +154,8 @@ def matrix(X: "pd.DataFrame", columns: Sequence[str]) -> Floats:
             [f"column {n!r} is missing" for n in missing]
             + [f"column {n!r} is unknown" for n in extra],
         )
+    coded = {n: X[n].cat.codes.where(X[n].notna()) for n in category_columns(X)}
+    X = X.assign(**coded) if coded else X
     values: Floats = X[list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
     infinite = np.isinf(values)
     if infinite.any():
@@ -147,12 +166,9 @@ def matrix(X: "pd.DataFrame", columns: Sequence[str]) -> Floats:
     return values
 
 
-def request_rows(columns: Sequence[str], X: Floats) -> list[dict[str, float | None]]:
-    """Rows as a request names them: column -> value, None where it is missing."""
-    return [
-        {name: None if value != value else value for name, value in zip(columns, row, strict=True)}
-        for row in X.tolist()
-    ]
+def category_columns(X: "pd.DataFrame") -> list[str]:
+    """Names of the columns of ``X`` that hold categories: pandas says so."""
+    return [str(name) for name, dtype in X.dtypes.items() if dtype == "category"]
 
 
 def reasons(
@@ -186,6 +202,8 @@ def sentence(column: "FeatureColumn", currency: str, value: float, contribution:
     way = "raises" if contribution > 0 else "lowers"
     if np.isnan(value):
         said = f"unknown ({column.missing})"
+    elif column.dtype == "string":
+        said = repr(column.levels[int(value)])
     else:
         unit = {"ratio": "", "currency": currency}.get(column.unit, column.unit)
         said = f"{value:,.2f}".rstrip("0").rstrip(".") + (f" {unit}" if unit else "")

@@ -11,10 +11,12 @@ from pydantic import model_validator
 
 from features.errors import ConfigError
 from features.settings import Strict
-from training.contract import Floats
+from training.contract import Floats, Kind
 from training.metrics import (
     LOWER_IS_BETTER,
     METRICS,
+    OF_KIND,
+    UNDIRECTED,
     Ranked,
     customer_weights,
     evaluate,
@@ -24,7 +26,17 @@ from training.splits import Rows
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 LEAST_SLICE = 50
-SLICE_METRICS = ("roc_auc", "log_loss", "mean_probability")
+SLICE_METRICS: dict[Kind, tuple[str, ...]] = {
+    "event": ("roc_auc", "log_loss", "mean_probability"),
+    "amount": ("spearman", "mae", "mean_value"),
+}
+"""What slices are judged by; the first of them is drawn."""
+CENTRE: dict[Kind, str] = {"event": "rate", "amount": "mean"}
+"""What the mean label is called."""
+ALARM: dict[Kind, str] = {
+    "event": "features that separate the classes alone (AUC over 0.9)",
+    "amount": "features that rank the amounts alone (correlation over 0.9)",
+}
 
 
 class Gate(Strict):
@@ -55,13 +67,14 @@ class Judged:
     """Every answer on the same rows with the same bootstrap draws."""
 
     rows: Rows
-    probabilities: Mapping[str, Floats]
+    answers: Mapping[str, Floats]
     ranked: Mapping[str, Ranked]
     draws: Mapping[str, Mapping[str, Floats]]
     """Answer -> metric -> array (1 + repeats,)."""
+    kind: Kind = "event"
 
     def table(self) -> pd.DataFrame:
-        """Tidy: answer, metric, value, ci_low, ci_high, n, rate."""
+        """Tidy: answer, metric, value, ci_low, ci_high, n, rate (or mean)."""
         lines = []
         for name, metrics in self.draws.items():
             for metric, values in metrics.items():
@@ -69,7 +82,7 @@ class Judged:
                 lines.append({
                     "answer": name, "metric": metric,
                     "value": values[0], "ci_low": low, "ci_high": high,
-                    "n": len(self.rows), "rate": float(self.rows.y.mean()),
+                    "n": len(self.rows), CENTRE[self.kind]: float(self.rows.y.mean()),
                 })  # fmt: skip
         return pd.DataFrame(lines)
 
@@ -85,8 +98,8 @@ class Judged:
         for other in self.draws:
             if other == CANDIDATE:
                 continue
-            for metric in METRICS:
-                if metric == "mean_probability":
+            for metric in OF_KIND[self.kind]:
+                if metric in UNDIRECTED:
                     continue
                 value, low, high = self.difference(metric, CANDIDATE, other)
                 lines.append(
@@ -103,62 +116,69 @@ class Judged:
 
 def judge(
     rows: Rows,
-    probabilities: Mapping[str, Floats],
-    thresholds: Mapping[str, float],
+    answers: Mapping[str, Floats],
+    thresholds: Mapping[str, float | None],
     repeats: int,
     seed: int,
+    kind: Kind = "event",
 ) -> Judged:
     """Evaluate all answers on ``rows`` with one set of bootstrap draws over customers."""
     weights = customer_weights(rows.customers, repeats, seed)
-    ranked = {name: Ranked.of(rows.y, p, thresholds[name]) for name, p in probabilities.items()}
-    draws = {name: evaluate(r, weights, list(METRICS)) for name, r in ranked.items()}
-    return Judged(rows, probabilities, ranked, draws)
+    ranked = {name: Ranked.of(rows.y, p, thresholds[name] or 0.0) for name, p in answers.items()}
+    draws = {name: evaluate(r, weights, OF_KIND[kind]) for name, r in ranked.items()}
+    return Judged(rows, answers, ranked, draws, kind)
 
 
 def slices(
     judged: Judged, groups: Mapping[str, NDArray[np.bool_]], repeats: int, seed: int
 ) -> pd.DataFrame:
-    """The candidate by slice: size, rate, mean probability and ranking, with intervals.
+    """The candidate by slice: size, rate (or mean), mean answer and ranking, with intervals.
 
-    Slices under 50 rows or with one class only are listed with the reason and not judged.
+    Slices under 50 rows or with one label only are listed with the reason and not judged.
     """
     lines = []
-    p, threshold = judged.probabilities[CANDIDATE], judged.ranked[CANDIDATE].threshold
+    metrics, centre = SLICE_METRICS[judged.kind], CENTRE[judged.kind]
+    p, threshold = judged.answers[CANDIDATE], judged.ranked[CANDIDATE].threshold
     for name, mask in {"everyone": np.ones(len(judged.rows), bool), **groups}.items():
         rows = judged.rows.where(mask)
         line: dict[str, Any] = {"slice": name, "n": len(rows), "note": "judged"}
         if len(rows) < LEAST_SLICE or len(np.unique(rows.y)) < 2:
-            line["note"] = f"not judged: fewer than {LEAST_SLICE} rows, or one class only"
+            line["note"] = f"not judged: fewer than {LEAST_SLICE} rows, or one label only"
         else:
             weights = customer_weights(rows.customers, repeats, seed)
             found = evaluate(
                 Ranked.of(rows.y, p[mask], threshold),
                 weights,
-                SLICE_METRICS,
+                metrics,
             )
-            line["rate"] = float(rows.y.mean())
+            line[centre] = float(rows.y.mean())
             for metric, values in found.items():
                 line[metric] = values[0]
                 line[f"{metric}.ci_low"], line[f"{metric}.ci_high"] = interval(values[1:])
         lines.append(line)
     judged_columns = [
-        "slice", "n", "note", "rate",
-        *[f"{m}{end}" for m in SLICE_METRICS for end in ("", ".ci_low", ".ci_high")],
+        "slice", "n", "note", centre,
+        *[f"{m}{end}" for m in metrics for end in ("", ".ci_low", ".ci_high")],
     ]  # fmt: skip
     return pd.DataFrame(lines, columns=judged_columns)
 
 
-def check_gates(gates: Mapping[str, Gate]) -> None:
-    """Refuse gates on metrics that do not exist.
+def check_gates(gates: Mapping[str, Gate], kind: Kind = "event") -> None:
+    """Refuse gates on metrics that do not exist, or not for this kind of question.
 
     Raises
     ------
     ConfigError
         Naming every unknown metric.
     """
-    unknown = [name for name in gates if name not in METRICS]
+    unknown = [name for name in gates if name not in OF_KIND[kind]]
     if unknown:
-        raise ConfigError(f"gates: unknown metric(s) {unknown}; known: {sorted(METRICS)}")
+        raise ConfigError(f"gates: unknown metric(s) {unknown}; known: {sorted(OF_KIND[kind])}")
+    aimless = [
+        n for n, g in gates.items() if n in UNDIRECTED and (g.beats_baseline or g.champion_margin)
+    ]
+    if aimless:
+        raise ConfigError(f"gates: {aimless} have no better or worse; give min and max alone")
 
 
 def gate_results(
@@ -217,16 +237,28 @@ def _range(by: float, low: float, high: float) -> str:
     return f"better by {by:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
-def single_feature_alarm(rows: Rows, limit: float = 0.9) -> list[tuple[str, float]]:
-    """Features whose rank alone separates the classes beyond ``limit``: a leak until explained."""
+def single_feature_alarm(
+    rows: Rows, limit: float = 0.9, kind: Kind = "event"
+) -> list[tuple[str, float]]:
+    """Features that alone tell the answer beyond ``limit``: a leak until explained.
+
+    By ROC-AUC, or by rank correlation for amounts; words count by the mean label that each has.
+    """
     alarms = []
     ones = np.ones(len(rows))
     for name in rows.X.columns:
-        x = rows.X[name].to_numpy(np.float64)
+        column = rows.X[name]
+        if column.dtype == "category":
+            column = (
+                pd.Series(rows.y, column.index).groupby(column, observed=True).transform("mean")
+            )
+        x = column.to_numpy(np.float64)
         x = np.where(np.isnan(x), np.nanmin(x) - 1 if np.isfinite(x).any() else 0.0, x)
-        auc = METRICS["roc_auc"](Ranked.of(rows.y, x, 0.0), ones)
-        if max(auc, 1 - auc) > limit:
-            alarms.append((name, max(auc, 1 - auc)))
+        ranked = Ranked.of(rows.y, x, 0.0)
+        auc = METRICS["roc_auc"](ranked, ones) if kind == "event" else 0.0
+        told = max(auc, 1 - auc) if kind == "event" else abs(METRICS["spearman"](ranked, ones))
+        if told > limit:
+            alarms.append((name, told))
     return alarms
 
 

@@ -22,7 +22,7 @@ from training.calibrate import (
     season_shift,
     with_shift,
 )
-from training.contract import Explanation, Floats, Model
+from training.contract import Explanation, Floats, Kind, Model, category_columns, matrix
 from training.evaluate import CANDIDATE, names_of
 from training.metrics import best_threshold
 from training.splits import Splits
@@ -30,6 +30,11 @@ from training.tune import fitted
 
 GOLDEN_ROWS = 1000
 EXPLAINED_ROWS = 2000
+NAMES: dict[Kind, tuple[str, str]] = {
+    "event": ("rate", "mean_probability"),
+    "amount": ("mean", "mean_value"),
+}
+"""What the mean label and the mean answer are called."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,15 @@ class Learned:
     part: Part
     model: Model
     calibrator: Calibrator
-    threshold: float
+    threshold: float | None
+    """Probability from which a customer counts as positive; None for amounts."""
     calibration: pd.DataFrame
     folds: pd.DataFrame
-    """Per validation cutoff: rows, rate, mean probability out of fold, season's shift."""
+    """Per validation cutoff: rows, rate, mean answer out of fold, season's shift."""
 
-    def probability(self, X: pd.DataFrame) -> Floats:
-        """Calibrated probabilities, shape (n_rows,)."""
-        return self.calibrator.apply(self.model.score(X.to_numpy(np.float64)))
+    def predict(self, X: pd.DataFrame) -> Floats:
+        """Calibrated answers, shape (n_rows,)."""
+        return self.calibrator.apply(_scores(self.model, X))
 
 
 def learn(
@@ -61,22 +67,24 @@ def learn(
     folds = []
     for cutoff in splits.moments.folds:
         rows = splits.rows.at(cutoff)
-        scores = fitted(part, splits, cutoff, seed).score(rows.X.to_numpy(np.float64))
+        scores = _scores(fitted(part, splits, cutoff, seed), rows.X)
         folds.append(Fold(scores, rows.y, _season(splits, part, cutoff, config, seed)))
         report()
     shift = _season(splits, part, splits.moments.test, config, seed)
-    calibrator, table = choose(config, folds, shift is not None)
+    calibrator, table = choose(config, folds, shift is not None, splits.kind)
     chosen = next(line for line in table if line["chosen"])
     out_of_time = out_of_fold(chosen["kind"], chosen["season"], folds)
     judged = [(f.labels, p) for f, p in zip(folds, out_of_time, strict=True) if p is not None]
-    threshold = best_threshold(*(np.concatenate(parts) for parts in zip(*judged, strict=True)))
+    pooled = [np.concatenate(parts) for parts in zip(*judged, strict=True)]
+    threshold = best_threshold(*pooled) if splits.kind == "event" else None
+    centre, answered = NAMES[splits.kind]
     model = fitted(part, splits, splits.moments.test, seed)
     report()
     lines = [
         {
             "cutoff": f"{cutoff:%Y-%m-%d}",
-            "rows": len(fold.labels), "rate": float(fold.labels.mean()),
-            "mean_probability": "not used" if p is None else f"{p.mean():.4f}",
+            "rows": len(fold.labels), centre: float(fold.labels.mean()),
+            answered: "not used" if p is None else f"{p.mean():.4f}",
             "season_shift": "no year before" if fold.shift is None else f"{fold.shift:+.3f}",
         }
         for cutoff, fold, p in zip(splits.moments.folds, folds, out_of_time, strict=True)
@@ -102,7 +110,11 @@ def _season(
     if len(np.unique(rows.y)) < 2 or len(np.unique(teaching.y)) < 2:
         return None
     model = fitted(part, splits, cutoff, seed, apart_from=before)
-    return season_shift(model.score(rows.X.to_numpy(np.float64)), rows.y)
+    return season_shift(_scores(model, rows.X), rows.y, splits.kind)
+
+
+def _scores(model: Model, X: pd.DataFrame) -> Floats:
+    return model.score(matrix(X, model.columns))
 
 
 def write_learned(
@@ -116,15 +128,21 @@ def write_learned(
     """Write the signed bundle and everything that judging needs; return facts for the manifest."""
     candidate, test = answers[CANDIDATE], splits.test
     made = bundles.Bundle(answer, candidate.model, candidate.calibrator)
+    X = matrix(test.X, candidate.model.columns)
     rows = np.random.default_rng(seed).permutation(len(test))
-    golden = test.X.to_numpy(np.float64)[rows[:GOLDEN_ROWS]]
-    digest = bundles.write(made, golden, folder / "bundle", bundles.signing_key(keys))
-    probabilities = {name: learned.probability(test.X) for name, learned in answers.items()}
-    pd.DataFrame({"label": test.y, "customer_id": test.customers, **probabilities}).to_parquet(
+    private = bundles.signing_key(keys)
+    digest = bundles.write(made, X[rows[:GOLDEN_ROWS]], folder / "bundle", private)
+    given = {name: learned.predict(test.X) for name, learned in answers.items()}
+    pd.DataFrame({"label": test.y, "customer_id": test.customers, **given}).to_parquet(
         folder / "test.parquet"
     )
-    test.X.to_parquet(folder / "test_rows.parquet")
-    explained = made.explain(test.X.to_numpy(np.float64)[np.sort(rows[:EXPLAINED_ROWS])])
+    # Words as words: categories come back from Parquet in another order.
+    test.X.astype(dict.fromkeys(category_columns(test.X), object)).to_parquet(
+        folder / "test_rows.parquet"
+    )
+    if test.audit is not None:
+        test.audit.to_parquet(folder / "test_audit.parquet")
+    explained = made.explain(X[np.sort(rows[:EXPLAINED_ROWS])])
     np.savez(
         folder / "explained.npz", allow_pickle=False,
         base=explained.base, contributions=explained.contributions, values=explained.values,
@@ -149,6 +167,8 @@ def write_learned(
         "taught_rows": len(splits.taught_by(splits.moments.test)),
         "taught_customers": len(np.unique(splits.taught_by(splits.moments.test).customers)),
         "rate": float(test.y.mean()),
+        "dropped_immature": sum(splits.immature.values()),
+        "dropped_unlabelled": sum(splits.unlabelled.values()),
         "test_rows": len(test),
     }
 

@@ -1,16 +1,17 @@
-"""Metrics of probabilities, weighted so that a bootstrap over customers is a change of weights.
+"""Metrics of answers, weighted so that a bootstrap over customers is a change of weights.
 
-Every function takes labels, probabilities and weights of shape (n_rows,). The test suite holds them
-against scikit-learn.
+Every function takes labels, answers (probabilities of events, expected values of amounts) and
+weights of shape (n_rows,). The test suite holds them against scikit-learn and scipy.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.contract import Floats
+from training.contract import Floats, Kind
 
 LEAST = 1e-15
 ECE_BINS = 10
@@ -18,9 +19,9 @@ ECE_BINS = 10
 
 @dataclass(frozen=True)
 class Ranked:
-    """Labels and probabilities of one set of answers, sorted once so that reweighing is cheap.
+    """Labels and answers of one set, sorted once so that reweighing is cheap.
 
-    Ties share one place: ``last`` marks the last row of each run of equal probabilities.
+    Ties share one place: ``last`` marks the last row of each run of equal answers.
     """
 
     y: Floats
@@ -32,12 +33,22 @@ class Ranked:
 
     @classmethod
     def of(cls, y: Floats, p: Floats, threshold: float) -> "Ranked":
-        """Sort by falling probability; bins for the calibration error are equally filled."""
-        order = np.argsort(-p, kind="stable")
+        """Sort by falling answer; bins for the calibration error are equally filled."""
+        order, last = _falling(p)
         y, p = y[order], p[order]
-        last = np.flatnonzero(np.append(p[1:] != p[:-1], True))
         edges = np.unique(np.quantile(p, np.linspace(0, 1, ECE_BINS + 1)[1:-1]))
         return cls(y, p, order, last, np.searchsorted(edges, p, side="right"), threshold)
+
+    @cached_property
+    def by_label(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Places of the rows by falling label, and the last of each run of equal labels."""
+        return _falling(self.y)
+
+
+def _falling(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    order = np.argsort(-values, kind="stable")
+    ordered = values[order]
+    return order, np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
 
 
 Metric = Callable[[Ranked, Floats], float]
@@ -117,14 +128,73 @@ def f1(r: Ranked, w: Floats) -> float:
     return float(2 * true / (named + positives)) if named + positives > 0 else float("nan")
 
 
-METRICS: dict[str, Metric] = {
-    f.__name__: f
-    for f in (
-        average_precision, roc_auc, log_loss, brier, ece, lift_at_10,
-        accuracy, precision, recall, f1, mean_probability,
-    )
-}  # fmt: skip
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
+def mae(r: Ranked, w: Floats) -> float:
+    """Mean absolute error, in the amount's unit."""
+    return float(np.average(np.abs(r.p - r.y), weights=w))
+
+
+def rmse(r: Ranked, w: Floats) -> float:
+    """Root of the mean squared error, in the amount's unit."""
+    return float(np.sqrt(np.average((r.p - r.y) ** 2, weights=w)))
+
+
+def spearman(r: Ranked, w: Floats) -> float:
+    """Correlation of the ranks of answer and amount, ties sharing their mean rank.
+
+    One answer for everybody ranks nothing: 0.
+    """
+    order, last = r.by_label
+    a, b = _mid_ranks(r.last, w), np.empty(len(w))
+    b[order] = _mid_ranks(last, w[order])
+    a, b = a - np.average(a, weights=w), b - np.average(b, weights=w)
+    own, truth = (w * a * a).sum(), (w * b * b).sum()
+    if truth <= 0:
+        return float("nan")
+    return float((w * a * b).sum() / np.sqrt(own * truth)) if own > 0 else 0.0
+
+
+def gini(r: Ranked, w: Floats) -> float:
+    """Normalised Gini: how far the answers concentrate the amounts, over how far these would.
+
+    1 = the order of the amounts themselves, 0 = any order.
+    """
+    order, last = r.by_label
+    best = _concentration(r.y[order], w[order], last)
+    return _concentration(r.y, w, r.last) / best if best > 0 else float("nan")
+
+
+def total_ratio(r: Ranked, w: Floats) -> float:
+    """Sum of the answers over the sum of the amounts; 1 = right in total."""
+    total = (w * r.y).sum()
+    return float((w * r.p).sum() / total) if total > 0 else float("nan")
+
+
+def capture_at_10(r: Ranked, w: Floats) -> float:
+    """Share of the whole amount that the tenth with the highest answers has."""
+    cumulated, total = np.cumsum(w), (w * r.y).sum()
+    inside = np.clip(0.1 * cumulated[-1] - (cumulated - w), 0, w)
+    return float((inside * r.y).sum() / total) if total > 0 else float("nan")
+
+
+def mean_value(r: Ranked, w: Floats) -> float:
+    """Mean answer, to be held against the mean amount."""
+    return float(np.average(r.p, weights=w))
+
+
+_EVENT = (
+    average_precision, roc_auc, log_loss, brier, ece, lift_at_10,
+    accuracy, precision, recall, f1, mean_probability,
+)  # fmt: skip
+_AMOUNT = (mae, rmse, spearman, gini, capture_at_10, total_ratio, mean_value)
+METRICS: dict[str, Metric] = {f.__name__: f for f in (*_EVENT, *_AMOUNT)}
+OF_KIND: dict[Kind, tuple[str, ...]] = {
+    "event": tuple(f.__name__ for f in _EVENT),
+    "amount": tuple(f.__name__ for f in _AMOUNT),
+}
+"""Metrics that answers to a kind of question are judged by."""
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "mae", "rmse"})
+UNDIRECTED = frozenset({"mean_probability", "mean_value", "total_ratio"})
+"""Neither more nor less of them is better."""
 
 
 def customer_weights(customers: NDArray[np.int64], repeats: int, seed: int) -> NDArray[np.float64]:
@@ -163,3 +233,20 @@ def best_threshold(y: Floats, p: Floats) -> float:
 def _cumulated(r: Ranked, w: Floats) -> tuple[Floats, Floats]:
     """True and false positives down to each distinct probability."""
     return np.cumsum(w * r.y)[r.last], np.cumsum(w * (1 - r.y))[r.last]
+
+
+def _mid_ranks(last: NDArray[np.intp], w: Floats) -> Floats:
+    """For rows in order: weight above plus half the weight of the run of equal values."""
+    reached = np.cumsum(w)[last]
+    middle = (reached + np.append(0.0, reached[:-1])) / 2
+    ranks: Floats = np.repeat(middle, np.diff(last, prepend=-1))
+    return ranks
+
+
+def _concentration(y: Floats, w: Floats, last: NDArray[np.intp]) -> float:
+    """Twice the area between the curve of gained amounts and the diagonal; runs are shared out."""
+    people, gained = np.cumsum(w)[last], np.cumsum(w * y)[last]
+    if gained[-1] <= 0:
+        return 0.0
+    area = np.trapezoid(np.append(0, gained) / gained[-1], np.append(0, people) / people[-1])
+    return float(2 * area - 1)

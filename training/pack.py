@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.leakage.report import read_checks
 from features.settings import Workspace, fingerprint
 from features.store import Published, publish
 from training import bundle as bundles
-from training import card, plots, report
+from training import card, categories, plots, report, value_plots
 from training.card import Case
-from training.contract import Explanation, reasons, request_rows
+from training.categories import encoded
+from training.contract import Explanation, Kind, reasons
 from training.evaluate import (
+    ALARM,
     CANDIDATE,
+    CENTRE,
     CHAMPION,
+    SLICE_METRICS,
     gate_results,
     judge,
     single_feature_alarm,
@@ -27,10 +32,12 @@ from training.evaluate import (
 from training.learn import baseline_names, read_explained
 from training.metrics import LOWER_IS_BETTER
 from training.pipeline import Plan, Prepared, resolved_yaml
+from training.slices import Groups, audit_slices
 from training.splits import Rows
 
 ADDITIVITY = 1e-4
 WORKED_ROWS = 20
+PLANTED = "canary__label"
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("features", "training", "serving", "configs", "requirements.lock")
 
@@ -81,19 +88,23 @@ def _write(
     config, facts = plan.config, learned.manifest["facts"]
     made = bundles.load(learned.folder / "bundle", bundles.verifying_key(place.keys))
     answers = pd.read_parquet(learned.folder / "test.parquet")
-    X = pd.read_parquet(learned.folder / "test_rows.parquet")
-    probabilities = {
+    words = pd.read_parquet(learned.folder / "test_rows.parquet")
+    X = encoded(words, made.answer.columns)
+    given = {
         n: answers[n].to_numpy(np.float64) for n in (CANDIDATE, *baseline_names(config.baselines))
     }
     thresholds = dict(facts["thresholds"])
-    note = _compare_with_champion(champion, made, X, probabilities, thresholds)
+    note = _compare_with_champion(champion, made, words, given, thresholds)
     cutoffs = np.full(len(X), np.datetime64(prepared.moments.test))
     rows = Rows(
         X, answers["label"].to_numpy(np.float64), answers["customer_id"].to_numpy(np.int64), cutoffs
     )
-    judged = judge(rows, probabilities, thresholds, config.bootstrap, config.seed)
-    by_slice = slices(judged, plan.task.slices(X), config.bootstrap, config.seed)
-    alarms = single_feature_alarm(rows)
+    kind = plan.task.kind
+    judged = judge(rows, given, thresholds, config.bootstrap, config.seed, kind)
+    groups = {**plan.task.slices(X), **_audit(learned.folder)}
+    by_slice = slices(judged, groups, config.bootstrap, config.seed)
+    alarms, caught = _alarms(rows, kind)
+    leakage = read_checks(prepared.checks.folder)
     replay, pyfunc = made.replay(), _pyfunc_difference(made)
     gates = gate_results(
         config.gates, judged, baseline_names(config.baselines)[0], note,
@@ -101,11 +112,15 @@ def _write(
             "contributions add up to the score (largest gap)": (facts["additivity"], ADDITIVITY),
             "golden rows replayed in Python (largest gap)": (replay, bundles.TOLERANCE),
             "golden rows through the MLflow loader (largest gap)": (pyfunc, bundles.TOLERANCE),
-            "features that separate the classes alone (AUC over 0.9)": (float(len(alarms)), 0.0),
+            ALARM[kind]: (float(len(alarms)), 0.0),
+            "planted labels that this alarm missed": (float(not caught), 0.0),
+            "leakage checks: broken promises": (float(len(leakage.failed)), 0.0),
+            "leakage checks: planted leaks that were missed": (float(len(leakage.missed)), 0.0),
         },
     )  # fmt: skip
     explained = read_explained(learned.folder, made.answer.columns, made.answer.space)
-    importance = plots.importance_table(explained)
+    worded = [k.name for k in made.answer.columns if k.dtype == "string"]
+    importance = plots.importance_table(explained, worded)
     case = Case(
         plan=plan,
         prepared=prepared,
@@ -142,26 +157,27 @@ def _write(
 def _compare_with_champion(
     champion: bundles.Bundle | None,
     made: bundles.Bundle,
-    X: pd.DataFrame,
-    probabilities: dict[str, Any],
-    thresholds: dict[str, float],
+    words: pd.DataFrame,
+    given: dict[str, Any],
+    thresholds: dict[str, float | None],
 ) -> str:
     """Add the champion's answers on the same rows; or say why that cannot be."""
     if champion is None:
         return "no champion yet"
     if champion.answer.source != made.answer.source:
         return f"the champion answers for source {champion.answer.source}: not comparable"
-    if (champion.answer.output, champion.answer.horizon_days) != (
-        made.answer.output,
-        made.answer.horizon_days,
-    ):
+    asked, now = (
+        (a.kind, a.output, a.unit, a.horizon_days) for a in (champion.answer, made.answer)
+    )
+    if asked != now:
         return f"the champion answers another question ({champion.answer.question}): not comparable"
-    lacking = [name for name in champion.columns if name not in X.columns]
+    lacking = [name for name in champion.columns if name not in words.columns]
     if lacking:
         return (
             f"the champion needs columns that this run lacks ({', '.join(lacking)}): not comparable"
         )
-    probabilities[CHAMPION] = champion.predict(X[list(champion.columns)].to_numpy(np.float64))[0]
+    found = champion.predict_frame(words[list(champion.columns)])
+    given[CHAMPION] = found[champion.answer.output].to_numpy(np.float64)
     thresholds[CHAMPION] = champion.answer.threshold
     return ""
 
@@ -169,30 +185,39 @@ def _compare_with_champion(
 def _pyfunc_difference(made: bundles.Bundle) -> float:
     """Largest difference between the golden answers and those of the class that MLflow loads."""
     assert made.golden is not None, "a written bundle has golden rows"
-    frame = pd.DataFrame(made.golden.X, columns=list(made.columns))
+    frame = categories.frame(made.answer.columns, made.golden.X)
     found = bundles.PyfuncAnswer(made).predict(frame)
     return float(
         max(
-            np.abs(found[made.answer.output].to_numpy() - made.golden.probability).max(),
+            np.abs(found[made.answer.output].to_numpy() - made.golden.prediction).max(),
             np.abs(found["score"].to_numpy() - made.golden.score).max(),
         )
     )
 
 
+def _alarms(rows: Rows, kind: Kind) -> tuple[list[tuple[str, float]], bool]:
+    """Features that tell the answer alone, and whether the label itself, put among them, did."""
+    planted = replace(rows, X=rows.X.assign(**{PLANTED: rows.y}))
+    found = dict(single_feature_alarm(planted, kind=kind))
+    caught = found.pop(PLANTED, None) is not None
+    return list(found.items()), caught
+
+
+def _audit(folder: Path) -> Groups:
+    """Groups by attributes that no model saw, where the features have such."""
+    path = folder / "test_audit.parquet"
+    return audit_slices(pd.read_parquet(path)) if path.is_file() else {}
+
+
 def _plots(folder: Path, case: Case, explained: Explanation) -> None:
-    ranked, rate = case.judged.ranked, float(case.judged.rows.y.mean())
-    curves, reliability = plots.curves(ranked), plots.reliability_table(ranked)
-    candidate = ranked[CANDIDATE]
-    counts = plots.confusion_table(candidate)
+    drawn = plots.of_events if case.judged.kind == "event" else value_plots.of_amounts
+    for name, (table, figure) in drawn(case.judged.ranked).items():
+        plots.save(folder, name, table, figure)
     splits = pd.read_csv(case.learned.folder / "splits.csv")
-    plots.save(folder, "reliability", reliability, plots.reliability(reliability))
-    plots.save(folder, "gain", curves, plots.gain(curves))
-    plots.save(folder, "lift", curves, plots.lift(curves))
-    plots.save(folder, "precision_recall", curves, plots.precision_recall(curves, rate))
-    plots.save(folder, "roc", curves, plots.roc(curves))
-    plots.save(folder, "confusion", counts, plots.confusion(counts, candidate.threshold))
-    plots.save(folder, "slices", case.by_slice, plots.slices(case.by_slice))
-    plots.save(folder, "timeline", splits, plots.timeline(splits))
+    first = SLICE_METRICS[case.judged.kind][0]
+    by_slice = plots.slices(case.by_slice, first, CENTRE[case.judged.kind])
+    plots.save(folder, "slices", case.by_slice, by_slice)
+    plots.save(folder, "timeline", splits, plots.timeline(splits, CENTRE[case.judged.kind]))
     labels = [name.replace("__", ": ").replace("_", " ") for name in explained.columns]
     plots.save(folder, "beeswarm", case.importance, plots.beeswarm(explained, labels))
     trials, metric = pd.read_csv(case.learned.folder / "search.csv"), case.plan.config.search.metric
@@ -212,6 +237,8 @@ def _tables(folder: Path, case: Case) -> None:
     (folder / "data.json").write_text(json.dumps(_data(case.plan, case.prepared), indent=1))
     for name in ("schema.json", "profile.json"):
         shutil.copy(case.prepared.features.folder / name, folder / f"features.{name}")
+    for name in ("findings.csv", "report.html"):
+        shutil.copy(case.prepared.checks.folder / name, folder / f"leakage.{name}")
     learned = case.learned.folder
     for path in (
         learned / "splits.csv",
@@ -247,7 +274,7 @@ def _worked(folder: Path, made: bundles.Bundle, explained: Explanation) -> None:
     )
     table = pd.DataFrame(
         {
-            "probability": made.calibrator.apply(part.scores),
+            made.answer.output: made.calibrator.apply(part.scores),
             "score": part.scores,
             "base": part.base,
             "reasons": [
@@ -257,5 +284,5 @@ def _worked(folder: Path, made: bundles.Bundle, explained: Explanation) -> None:
     )
     table.to_csv(folder / "worked_rows.csv", index=False)
     assert made.golden is not None, "a written bundle has golden rows"
-    example = request_rows(made.columns, made.golden.X[:3])
+    example = categories.rows(made.answer.columns, made.golden.X[:3])
     (folder / "input_example.json").write_text(json.dumps({"rows": example}, indent=1))

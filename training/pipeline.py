@@ -7,12 +7,13 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import Field, model_validator
 
 from features import columns as c
+from features.cutoffs import Moments
 from features.errors import ConfigError
 from features.identity import KEY_FILE, customer_key
+from features.leakage.report import build_checks
 from features.progress import Progress
 from features.settings import (
     Part,
@@ -25,12 +26,13 @@ from features.settings import (
     resolve,
     validated,
 )
-from features.snapshot import SETS, FeaturePlan, Moments, build_features, read_schema
-from features.sources import Source, find_files, load_source
+from features.snapshot import SETS, FeaturePlan, build_features, read_features, read_schema
+from features.sources import Source, find_files, load_source, raw_paths
 from features.store import Published, publish
 from features.tables import Stored, build_tables, tables_key
 from training.bundle import MODELS, Answer
 from training.calibrate import CalibrateConfig
+from training.checks import check_horizon, check_question
 from training.contract import Task
 from training.evaluate import CANDIDATE, Gate, check_gates
 from training.learn import baseline_names, learn, write_learned
@@ -101,7 +103,7 @@ class Plan:
     def learn_key(self, features: Published) -> str:
         """Fingerprint of everything that the learned answer depends on."""
         learned = self.config.model_dump(
-            mode="json", exclude={"card", "gates", "bootstrap", "serve"}
+            mode="json", exclude={"card", "gates", "bootstrap", "serve", "engine"}
         )
         return fingerprint(
             features.content,
@@ -137,6 +139,7 @@ def load_plan(place: Workspace, path: Path, assignments: Sequence[str] = ()) -> 
     config = _spelled(written)
     source = load_source(place, config.data, config.source)
     task: Task = resolve(TASKS, config.task)
+    check_question(task, source)
     for part in (config.model, *config.baselines):
         model = resolve(MODELS, part)
         if task.kind not in model.answers:
@@ -144,8 +147,9 @@ def load_plan(place: Workspace, path: Path, assignments: Sequence[str] = ()) -> 
                 f"{path}: {part.use} answers {model.answers}, "
                 f"the task {config.task.use} asks for {task.kind!r}"
             )
-    check_space(config.search, config.model)
-    check_gates(config.gates)
+    check_space(config.search, config.model, task.kind)
+    check_gates(config.gates, task.kind)
+    config.calibrate.offered(task.kind)
     return Plan(path, config, task, source)
 
 
@@ -156,11 +160,14 @@ class Prepared:
     stored: Stored
     moments: Moments
     features: Published
+    checks: Published
+    """What the leakage kit found of the features."""
 
 
 STAGES = (
     ("tables", 15.0),
     ("features", 8.0),
+    ("checks", 8.0),
     ("labels", 3.0),
     ("search", 45.0),
     ("fit", 20.0),
@@ -170,17 +177,22 @@ STAGES = (
 
 
 def prepare(place: Workspace, plan: Plan, progress: Progress) -> Prepared:
-    """Tables and features, made or recognised."""
+    """Tables, features and what the leakage kit finds of them, made or recognised."""
     with progress.stage("tables"):
         stored = build_tables(place, plan.source)
         if not stored.published.fresh:
             progress.reused("tables")
     with progress.stage("features"):
+        check_horizon(plan.task, stored.first, stored.end)
         moments = plan.config.cutoffs.resolved(stored.first, stored.end)
         features = build_features(place, stored, plan.config, moments)
         if not features.fresh:
             progress.reused("features")
-    return Prepared(stored, moments, features)
+    with progress.stage("checks"):
+        checks = build_checks(place, stored, plan.config, moments)
+        if not checks.fresh:
+            progress.reused("checks")
+    return Prepared(stored, moments, features, checks)
 
 
 def learn_all(place: Workspace, plan: Plan, prepared: Prepared, progress: Progress) -> Published:
@@ -216,7 +228,7 @@ def learn_all(place: Workspace, plan: Plan, prepared: Prepared, progress: Progre
                 folder,
                 splits,
                 answers,
-                _answer(plan, prepared, part, answers, key),
+                _answer(plan, prepared, splits, part, answers, key),
                 plan.config.seed,
                 place.keys,
             )
@@ -231,24 +243,35 @@ def learn_all(place: Workspace, plan: Plan, prepared: Prepared, progress: Progre
 
 
 def _splits(plan: Plan, prepared: Prepared) -> Splits:
-    features = pd.read_parquet(prepared.features.folder / "features.parquet")
+    features = read_features(prepared.features.folder).to_pandas()
     constant = [
         n
         for n in features.columns
         if n not in (c.CUSTOMER, c.CUTOFF) and features[n].nunique(dropna=False) < 2
     ]
-    return split(prepared.stored, features.drop(columns=constant), plan.task, prepared.moments)
+    kept = features.drop(columns=constant)
+    schema = [k for k in read_schema(prepared.features.folder) if k.name in kept]
+    return split(
+        prepared.stored, kept, plan.task, prepared.moments, schema, plan.config.sample
+    )  # fmt: skip
 
 
 def _answer(
-    plan: Plan, prepared: Prepared, part: Part, answers: dict[str, Any], key: str
+    plan: Plan,
+    prepared: Prepared,
+    splits: Splits,
+    part: Part,
+    answers: dict[str, Any],
+    key: str,
 ) -> Answer:
     learned = answers[CANDIDATE]
-    schema = {column.name: column for column in read_schema(prepared.features.folder)}
+    schema = {column.name: column for column in splits.columns}
     return Answer(
         task=plan.task.name,
         question=plan.task.question,
+        kind=plan.task.kind,
         output=plan.task.output,
+        unit=plan.task.unit,
         space=learned.model.space,
         model=part,
         columns=tuple(schema[name] for name in learned.model.columns),
@@ -277,7 +300,7 @@ def dry_run(place: Workspace, plan: Plan) -> list[str]:
             / plan.source.name
             / tables_key(plan.source, files, customer_key(place.keys))
         ).is_dir()
-        lines = [f"read {path}" for path in files]
+        lines = [f"read {path}" for path in raw_paths(files)]
         lines.append(f"tables of {plan.source.name}: {'already done' if done else 'to be built'}")
     return [
         *lines,
@@ -301,7 +324,8 @@ def _spelled(config: PipelineConfig) -> PipelineConfig:
     """The config with the defaults of its parts: written out or not, it is the same run."""
 
     def full(home: str, part: Part) -> Part:
-        return Part(use=part.use, config=resolve(home, part).config.model_dump(mode="json"))
+        spelled = resolve(home, part).config.model_dump(mode="json")
+        return part.model_copy(update={"config": spelled})  # what else a part says stays
 
     return config.model_copy(
         update={

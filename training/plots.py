@@ -1,6 +1,6 @@
 """Plots of a run. Each takes the tidy table behind it; colours differ in black and white too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +34,31 @@ def save(folder: Path, name: str, table: pd.DataFrame, figure: "Figure") -> None
     plt.close(figure)
 
 
-def _axes(
+def axes_of(
     title: str, x: str, y: str, size: tuple[float, float] = (6.4, 4.8)
 ) -> "tuple[Figure, Axes]":
+    """A figure with one pair of labelled axes."""
     figure, axes = plt.subplots(figsize=size)
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
     return figure, axes
+
+
+Drawn = dict[str, tuple[pd.DataFrame, "Figure"]]
+
+
+def of_events(ranked: Mapping[str, Ranked]) -> Drawn:
+    """All plots of probabilities by name, each with the table behind it; the first answer leads."""
+    candidate = next(iter(ranked.values()))
+    table, reliable, counts = curves(ranked), reliability_table(ranked), confusion_table(candidate)
+    return {
+        "reliability": (reliable, reliability(reliable)),
+        "gain": (table, gain(table)),
+        "lift": (table, lift(table)),
+        "precision_recall": (table, precision_recall(table, float(candidate.y.mean()))),
+        "roc": (table, roc(table)),
+        "confusion": (counts, confusion(counts, candidate.threshold)),
+    }
 
 
 def curves(ranked: Mapping[str, Ranked]) -> pd.DataFrame:
@@ -64,7 +82,8 @@ def curves(ranked: Mapping[str, Ranked]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _lines(axes: "Axes", table: pd.DataFrame, x: str, y: str) -> None:
+def lines_of(axes: "Axes", table: pd.DataFrame, x: str, y: str) -> None:
+    """Draw a line for each answer of ``table``."""
     for i, (name, part) in enumerate(table.groupby("answer", sort=False)):
         axes.plot(part[x], part[y], color=COLOURS[i % 5], linestyle=LINES[i % 5], label=name)
     axes.legend()
@@ -72,41 +91,41 @@ def _lines(axes: "Axes", table: pd.DataFrame, x: str, y: str) -> None:
 
 def gain(table: pd.DataFrame) -> "Figure":
     """Share of positives found against share of customers named."""
-    figure, axes = _axes(
+    figure, axes = axes_of(
         "Cumulative gain",
         "share of customers, highest probability first",
         "share of positives found",
     )
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    _lines(axes, table, "share", "recall")
+    lines_of(axes, table, "share", "recall")
     return figure
 
 
 def lift(table: pd.DataFrame) -> "Figure":
     """Lift against share of customers named."""
-    figure, axes = _axes(
+    figure, axes = axes_of(
         "Lift", "share of customers, highest probability first", "rate among them / rate of all"
     )
     axes.axhline(1, color="0.6", linewidth=1)
-    _lines(axes, table[table["share"] >= 0.02], "share", "lift")
+    lines_of(axes, table[table["share"] >= 0.02], "share", "lift")
     return figure
 
 
 def precision_recall(table: pd.DataFrame, rate: float) -> "Figure":
     """Precision against recall with the base rate."""
-    figure, axes = _axes("Precision and recall", "recall", "precision")
+    figure, axes = axes_of("Precision and recall", "recall", "precision")
     axes.axhline(rate, color="0.6", linewidth=1)
     axes.annotate(f"base rate {rate:.3f}", (0.01, rate), va="bottom", fontsize=8)
-    _lines(axes, table, "recall", "precision")
+    lines_of(axes, table, "recall", "precision")
     axes.set_ylim(0, 1.02)
     return figure
 
 
 def roc(table: pd.DataFrame) -> "Figure":
     """True against false positives."""
-    figure, axes = _axes("ROC", "share of negatives named", "share of positives named")
+    figure, axes = axes_of("ROC", "share of negatives named", "share of positives named")
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    _lines(axes, table, "false_positives", "recall")
+    lines_of(axes, table, "false_positives", "recall")
     return figure
 
 
@@ -130,7 +149,7 @@ def reliability_table(ranked: Mapping[str, Ranked], bins: int = 10) -> pd.DataFr
 
 def reliability(table: pd.DataFrame) -> "Figure":
     """Rate against probability, with intervals."""
-    figure, axes = _axes("Reliability", "mean probability in the bin", "rate in the bin")
+    figure, axes = axes_of("Reliability", "mean probability in the bin", "rate in the bin")
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     for i, (name, part) in enumerate(table.groupby("answer", sort=False)):
         spread = [part["rate"] - part["ci_low"], part["ci_high"] - part["rate"]]
@@ -157,7 +176,7 @@ def confusion_table(r: Ranked) -> pd.DataFrame:
 def confusion(table: pd.DataFrame, threshold: float) -> "Figure":
     """The confusion matrix at the threshold."""
     counts = table.pivot_table(index="truth", columns="named", values="n").to_numpy()
-    figure, axes = _axes(
+    figure, axes = axes_of(
         f"Confusion matrix at probability {threshold:.3f}", "answer", "truth", (4.6, 4.2)
     )
     axes.grid(visible=False)
@@ -169,31 +188,32 @@ def confusion(table: pd.DataFrame, threshold: float) -> "Figure":
     return figure
 
 
-def slices(table: pd.DataFrame) -> "Figure":
-    """ROC-AUC of each judged slice with its interval."""
+def slices(table: pd.DataFrame, metric: str = "roc_auc", centre: str = "rate") -> "Figure":
+    """One metric of each judged slice with its interval."""
     judged = table[table["note"] == "judged"].iloc[::-1]
-    figure, axes = _axes(
-        "ROC-AUC by slice", "ROC-AUC (95 % interval)", "", (7, 0.4 * len(judged) + 1.5)
+    figure, axes = axes_of(
+        f"{metric} by slice", f"{metric} (95 % interval)", "", (7, 0.4 * len(judged) + 1.5)
     )
     spread = [
-        judged["roc_auc"] - judged["roc_auc.ci_low"],
-        judged["roc_auc.ci_high"] - judged["roc_auc"],
+        judged[metric] - judged[f"{metric}.ci_low"],
+        judged[f"{metric}.ci_high"] - judged[metric],
     ]
     axes.errorbar(
-        judged["roc_auc"], range(len(judged)), xerr=spread, fmt="o", color=COLOURS[0], capsize=3
+        judged[metric], range(len(judged)), xerr=spread, fmt="o", color=COLOURS[0], capsize=3
     )
     labels = [
-        f"{s} (n={n:,}, rate {r:.2f})"
-        for s, n, r in zip(judged["slice"], judged["n"], judged["rate"], strict=True)
+        f"{s} (n={n:,}, {centre} {r:.2f})"
+        for s, n, r in zip(judged["slice"], judged["n"], judged[centre], strict=True)
     ]
     axes.set_yticks(range(len(judged)), labels)
-    axes.axvline(0.5, color="0.6", linewidth=1)
+    chance = 0.5 if metric == "roc_auc" else 0.0
+    axes.axvline(chance, color="0.6", linewidth=1)
     return figure
 
 
-def timeline(table: pd.DataFrame) -> "Figure":
+def timeline(table: pd.DataFrame, centre: str = "rate") -> "Figure":
     """Cutoffs with their label windows, by role."""
-    figure, axes = _axes("Cutoffs and label windows", "", "", (7.5, 0.28 * len(table) + 1.2))
+    figure, axes = axes_of("Cutoffs and label windows", "", "", (7.5, 0.28 * len(table) + 1.2))
     roles = list(dict.fromkeys(table["role"]))
     hatches = ("", "//", "..", "xx")
     for i, row in enumerate(table.itertuples()):
@@ -211,7 +231,10 @@ def timeline(table: pd.DataFrame) -> "Figure":
         )
     axes.set_yticks(
         range(len(table)),
-        [f"{c}  rate {r:.2f}" for c, r in zip(table["cutoff"], table["rate"], strict=True)],
+        [
+            f"{c}  {centre} {r:.2f}" if r == r else f"{c}  dropped"
+            for c, r in zip(table["cutoff"], table[centre], strict=True)
+        ],
     )
     axes.legend(fontsize=8)
     figure.autofmt_xdate()
@@ -220,7 +243,7 @@ def timeline(table: pd.DataFrame) -> "Figure":
 
 def search(table: pd.DataFrame, metric: str, lower_is_better: bool) -> "Figure":
     """Value of each trial and the best so far."""
-    figure, axes = _axes("Search", "trial", metric)
+    figure, axes = axes_of("Search", "trial", metric)
     complete = table[table["state"] == "complete"]
     value = complete["value"]
     best = value.cummin() if lower_is_better else value.cummax()
@@ -230,8 +253,11 @@ def search(table: pd.DataFrame, metric: str, lower_is_better: bool) -> "Figure":
     return figure
 
 
-def importance_table(explanation: Explanation) -> pd.DataFrame:
-    """Mean absolute contribution per feature, and its correlation with the feature's rank."""
+def importance_table(explanation: Explanation, words: Collection[str] = ()) -> pd.DataFrame:
+    """Mean absolute contribution per feature, and its correlation with the feature's rank.
+
+    ``words`` names the category columns, whose codes have no direction.
+    """
     lines = []
     for name, values, contributions in zip(
         explanation.columns,
@@ -241,7 +267,7 @@ def importance_table(explanation: Explanation) -> pd.DataFrame:
     ):
         lines.append({
             "feature": name, "mean_abs_contribution": float(np.abs(contributions).mean()),
-            "direction": _rank_correlation(values, contributions),
+            "direction": "by word" if name in words else _rank_correlation(values, contributions),
         })  # fmt: skip
     return pd.DataFrame(lines).sort_values(
         "mean_abs_contribution", ascending=False, ignore_index=True

@@ -136,7 +136,7 @@ def _run(
         "git_commit": code["commit"],
         "git_tree": code["tree"],
         "population_n": str(facts["test_rows"]),
-        "base_rate": f"{facts['rate']:.4f}",
+        "base_rate" if plan.task.kind == "event" else "mean_label": f"{facts['rate']:.4f}",
     }
     run_name = f"{plan.config.name}-{use}-{cutoff}-{learned.manifest['key'][:8]}"
     run = api.create_run(experiment, tags=tags, run_name=run_name)
@@ -220,8 +220,9 @@ def _log_model(run_id: str, pack: Published, plan: Plan) -> Any:
     from mlflow.types import ColSpec, Schema
 
     answer = json.loads((pack.folder / "bundle" / bundles.ANSWER).read_text())
+    kinds = {k["name"]: "string" if k["dtype"] == "string" else "double" for k in answer["columns"]}
     signature = ModelSignature(
-        inputs=Schema([ColSpec("double", column["name"]) for column in answer["columns"]]),
+        inputs=Schema([ColSpec(kinds[name], name) for name in kinds]),
         outputs=Schema([ColSpec("double", answer["output"]), ColSpec("double", "score")]),
     )
     rows = json.loads((pack.folder / "input_example.json").read_text())["rows"]
@@ -231,7 +232,9 @@ def _log_model(run_id: str, pack: Published, plan: Plan) -> Any:
             loader_module="training.bundle",
             data_path=str(pack.folder / "bundle"),
             signature=signature,
-            input_example=pd.DataFrame(rows, dtype="float64"),
+            input_example=pd.DataFrame(rows).astype(
+                {name: "float64" for name, kind in kinds.items() if kind == "double"}
+            ),
             pip_requirements=_requirements(),
         )
 

@@ -12,8 +12,9 @@ from pydantic import Field, ValidationError
 from features.errors import ConfigError
 from features.settings import Part, Strict, resolve
 from training.bundle import MODELS
-from training.contract import Floats, Model
-from training.metrics import LOWER_IS_BETTER, METRICS, Ranked
+from training.calibrate import uncalibrated
+from training.contract import Floats, Kind, Model, matrix
+from training.metrics import LOWER_IS_BETTER, METRICS, OF_KIND, Ranked
 from training.splits import Splits
 
 Bound = tuple[float, float] | tuple[float, float, Literal["log"]]
@@ -30,7 +31,7 @@ class SearchConfig(Strict):
     """Field of the model's config -> ``[low, high]`` or ``[low, high, log]``, both inclusive."""
 
 
-def check_space(search: SearchConfig, model: Part) -> None:
+def check_space(search: SearchConfig, model: Part, kind: Kind) -> None:
     """Refuse a space that the model's own config would not accept.
 
     Raises
@@ -40,8 +41,9 @@ def check_space(search: SearchConfig, model: Part) -> None:
     """
     problems = []
     config = type(resolve(MODELS, model).config)
-    if search.metric not in METRICS:
-        problems.append(f"search.metric: {search.metric!r} is unknown; known: {sorted(METRICS)}")
+    if search.metric not in OF_KIND[kind]:
+        known = sorted(OF_KIND[kind])
+        problems.append(f"search.metric: {search.metric!r} is unknown; known: {known}")
     for name, (low, high, *log) in search.space.items():
         if name not in config.model_fields:
             problems.append(
@@ -127,8 +129,9 @@ def _try(
     values: list[float] = []
     for number, cutoff in enumerate(splits.moments.folds):
         validation = splits.rows.at(cutoff)
-        scores = fitted(part, splits, cutoff, seed).score(validation.X.to_numpy(np.float64))
-        values.append(_value(search.metric, validation.y, scores))
+        answer = fitted(part, splits, cutoff, seed)
+        scores = answer.score(matrix(validation.X, answer.columns))
+        values.append(_value(search.metric, validation.y, uncalibrated(scores, splits.kind)))
         trial.report(float(np.mean(values)), number)
         if number + 1 < len(splits.moments.folds) and trial.should_prune():
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -144,8 +147,7 @@ def fitted(part: Part, splits: Splits, cutoff: Any, seed: int, apart_from: Any =
     return model
 
 
-def _value(metric: str, y: Floats, scores: Floats) -> float:
-    p = 1.0 / (1.0 + np.exp(-scores))
+def _value(metric: str, y: Floats, p: Floats) -> float:
     return METRICS[metric](Ranked.of(y, p, 0.5), np.ones(len(y)))
 
 

@@ -16,6 +16,7 @@ class Rfm:
     """When a customer bought last and first, how often again, and how much an order is worth."""
 
     config: RfmConfig
+    reads = ("order_lines",)
 
     def __init__(self, config: RfmConfig) -> None:
         self.config = config

@@ -1,21 +1,24 @@
-"""A seeded retailer whose truth is known: its raw export, and beside it what really happened.
+"""A seeded retailer whose truth is known: its raw exports, and beside them what really happened.
 
 ::
 
-    SimulateConfig --world--> World: customers, orders, lines, products (the truth)
-                   --exports--> order_lines.csv.gz as a shop system writes it, and truth/
+    SimulateConfig --world--> World: customers, orders, lines, products (the truth of purchases)
+                   --people, engagement, campaigns, feedback, loyalty, subscriptions--> all else
+                   --exports--> <table>.csv.gz as the systems of a retailer write it, and truth/
 
-Nobody in it exists. Models are measured against the processes that made the data
-(:func:`true_churn_probability`), and the reading of raw files against the number of injected
-defects (``truth/facts.json``). ``configs/data/simulated.yaml`` declares the export.
+Nobody in it exists. Purchases come first and depend on nothing else, so what is implied by them
+(:func:`true_churn_probability`) is exact whatever the other processes are. Models are measured
+against the processes that made the data, and the reading of raw files against the number of
+injected defects (``truth/facts.json``). ``configs/data/simulated.yaml`` declares the exports.
 """
 
-from features.simulate.config import DirtConfig, SimulateConfig, season
+from features.simulate.config import TABLES, DirtConfig, SimulateConfig, season
 from features.simulate.exports import read_world, simulate
 from features.simulate.truth import true_churn_probability
 from features.simulate.world import World, draw_world
 
 __all__ = [
+    "TABLES",
     "DirtConfig",
     "SimulateConfig",
     "World",

@@ -1,12 +1,24 @@
 """What a simulated retailer is made of, and the season that all its customers share."""
 
 from datetime import date, timedelta
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from features.settings import Strict
+from features.simulate.parts import (
+    CampaignConfig,
+    CatalogueConfig,
+    ConsentConfig,
+    EngagementConfig,
+    FeedbackConfig,
+    LoyaltyConfig,
+    PeopleConfig,
+    SellingConfig,
+    SubscriptionConfig,
+)
 
 YEAR_DAYS = 365.25
 CHRISTMAS = (12, 10)
@@ -14,6 +26,12 @@ CHRISTMAS = (12, 10)
 CHRISTMAS_SD_DAYS = 14.0
 AUTUMN = (11, 15)
 """Month and day on which the yearly wave is highest."""
+Table = Literal[
+    "order_lines", "products", "customers", "events", "contacts", "responses", "feedback",
+    "loyalty", "devices", "locations", "relations", "subscriptions", "outcomes", "consents",
+]  # fmt: skip
+TABLES: tuple[Table, ...] = get_args(Table)
+"""Every raw export; new ones at the end, so that the draws of the others stay as they are."""
 
 
 class DirtConfig(Strict):
@@ -88,6 +106,17 @@ class SimulateConfig(Strict):
     days_to_return: float = Field(default=9.0, ge=1)
     """Mean time from an order to its return, in days; never less than one day."""
 
+    selling: SellingConfig = SellingConfig()
+    people: PeopleConfig = PeopleConfig()
+    catalogue: CatalogueConfig = CatalogueConfig()
+    engagement: EngagementConfig = EngagementConfig()
+    consents: ConsentConfig = ConsentConfig()
+    campaigns: CampaignConfig = CampaignConfig()
+    feedback: FeedbackConfig = FeedbackConfig()
+    loyalty: LoyaltyConfig = LoyaltyConfig()
+    subscriptions: SubscriptionConfig = SubscriptionConfig()
+    tables: tuple[Table, ...] = TABLES
+    """Raw exports to write; those left out change nothing in the others."""
     dirt: DirtConfig = DirtConfig()
     """What goes wrong between the shop and its export; the truth does not depend on it."""
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from features.simulate.config import SimulateConfig, season
-from features.simulate.world import Floats, World, days_of
+from features.simulate.draws import Floats, days_of
+from features.simulate.world import World
 
 CHUNK = 2_048
 """Customers computed at once: bounds the memory to a few arrays of (CHUNK, days)."""

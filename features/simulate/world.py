@@ -8,21 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.random import PCG64, Generator, SeedSequence
 from numpy.typing import NDArray
 
 from features.simulate.config import SimulateConfig, season
+from features.simulate.draws import NOBODY, Floats, Ints, clock, days_of, stream
+from features.simulate.selling import channel_shares, discounts, order_channels
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-GUEST = -1
-CONCERNS = (
-    "customers", "purchases", "guests", "strangers", "spend", "catalogue", "baskets", "returns",
-    "records", "damage",
-)  # fmt: skip
-"""One random stream each; new ones at the end, so that the others stay as they are."""
-DAY_SECONDS = 86_400
+GUEST = NOBODY
 
 
 @dataclass(frozen=True)
@@ -34,36 +26,19 @@ class World:
     """One row per customer: ``shopper``, ``acquired_at``, ``purchase_rate_per_day``,
     ``dropout_rate_per_day``, ``lifetime_days``, ``dropout_at`` (missing where it lies after the
     period), ``alive_at_end``, ``mean_spend`` (currency per order, expected), ``orders`` (number
-    placed), ``taste_<category>`` (shares that add up to 1)."""
+    placed), ``taste_<category>`` and ``share_<channel>`` (shares that add up to 1), ``deal_share``
+    (of lines bought below list price)."""
     orders: pd.DataFrame
     """One row per order by time: ``order_no``, ``customer`` (row of ``customers``, -1 = a guest),
     ``shopper`` (missing for guests), ``placed_at``, ``amount_cents`` (of goods, before returns),
-    ``returned`` (within the period: none, part, whole)."""
+    ``returned`` (within the period: none, part, whole), ``channel`` (store, web, app)."""
     lines: pd.DataFrame
     """Goods sold and taken back: ``order`` (row of ``orders``), ``product`` (row of ``products``),
-    ``quantity`` (items, below 0 for returns), ``unit_cents``, ``return_no`` (missing for sales) and
-    ``happened_at`` (of the order or the return)."""
+    ``quantity`` (items, below 0 for returns), ``unit_cents``, ``return_no`` (missing for sales),
+    ``happened_at`` (of the order or the return) and ``discount_cents`` (taken off one item)."""
     products: pd.DataFrame
     """One row per product: ``sku``, ``category``, ``item`` (its name), ``list_cents``,
     ``popularity`` (share of its category)."""
-
-
-def stream(config: SimulateConfig, concern: str) -> Generator:
-    """The random stream of ``concern``, a child of the config's seed."""
-    return Generator(PCG64(SeedSequence(config.seed, spawn_key=(CONCERNS.index(concern),))))
-
-
-def clock(config: SimulateConfig, days: Floats) -> NDArray[np.datetime64]:
-    """Times from days since the first midnight, cut to whole seconds."""
-    # Rounded first: seconds that have been days come back as they were.
-    seconds = np.floor(np.round(days * DAY_SECONDS, 3)).astype("timedelta64[s]")
-    return (np.datetime64(config.first_day, "s") + seconds).astype("datetime64[us]")
-
-
-def days_of(config: SimulateConfig, times: NDArray[np.datetime64]) -> Floats:
-    """Days since the first midnight; the inverse of :func:`clock`."""
-    passed = times.astype("datetime64[us]") - np.datetime64(config.first_day, "us")
-    return np.asarray(passed / np.timedelta64(DAY_SECONDS, "s"), dtype=np.float64)
 
 
 def draw_world(config: SimulateConfig) -> World:
@@ -75,7 +50,7 @@ def draw_world(config: SimulateConfig) -> World:
         Everything that happens in the period ``[first_day, last_day + 1 day)``; returns that would
         come later are left out, as are all orders after it.
     """
-    people = _customers(config)
+    people = _customers(config).join(channel_shares(config))
     customer, placed = _purchases(config, people)
     products = _catalogue(config)
     stranger = stream(config, "strangers").integers(config.customers, size=len(customer))
@@ -90,10 +65,13 @@ def draw_world(config: SimulateConfig) -> World:
         "placed_at": clock(config, placed),
         "amount_cents": np.bincount(order, quantity * unit_cents, len(placed)).astype(np.int64),
         "returned": returned,
+        "channel": order_channels(config, people, customer),
     })  # fmt: skip
+    deal_share = people["deal_share"].to_numpy()[like[order]]
     sold = pd.DataFrame({
         "order": order, "product": product, "quantity": quantity, "unit_cents": unit_cents,
         "return_no": None, "happened_at": clock(config, placed)[order],
+        "discount_cents": discounts(config, deal_share, unit_cents),
     })  # fmt: skip
     some = back > 0
     taken = sold.loc[some].assign(
@@ -104,6 +82,13 @@ def draw_world(config: SimulateConfig) -> World:
     people["orders"] = np.bincount(customer[customer != GUEST], minlength=config.customers)
     lines = pd.concat([sold, taken], ignore_index=True).astype({"return_no": "str"})
     return World(config, people, orders, lines, products)
+
+
+def products_of_orders(world: World) -> tuple[Ints, Ints, Ints]:
+    """First line and number of lines of each order, and the products of these lines."""
+    sold = world.lines.loc[world.lines["return_no"].isna(), ["order", "product"]]
+    lines = np.bincount(sold["order"], minlength=len(world.orders))
+    return np.cumsum(lines) - lines, lines, sold["product"].to_numpy()
 
 
 def _customers(config: SimulateConfig) -> pd.DataFrame:

@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import columns as c
+from features.canonical import OUTCOMES
 from features.settings import Part, resolve
+from features.tables import Tables
 from tests.worlds import BEGAN, DAY, line, random_world, renumbered, tables, world
 from training.contract import LABEL, Floats
 from training.metrics import METRICS, Ranked
@@ -47,17 +49,59 @@ def discover(home: str = TASKS) -> list[str]:
     return sorted(found)
 
 
+def _said(answer: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": "some", "output": f"some_{answer}", "question": "Within {horizon_days} days?",
+        "horizon_days": 60, "asked": {"active_within_days": 400}, **more,
+    }  # fmt: skip
+
+
+EXAMPLES: dict[str, list[dict[str, Any]]] = {
+    "event.Event": [
+        _said("event", where=[{"column": c.AMOUNT, "at_least": 3_000}]),
+        _said("event", asked={}, horizon_days=45, maturity_days=15, absent=True),
+        _said(
+            "event",
+            table="order_lines",
+            where=[{"column": c.IS_RETURN, "equals": False}],
+            asked={"table": "order_lines", "within_days": 300},
+        ),
+    ],
+    "amount.Amount": [
+        _said("amount"),
+        _said("amount", asked={}, maturity_days=15, column=c.QUANTITY, unit="items"),
+    ],
+    "outcome.Outcome": [
+        _said("event", outcome="bought", absent=0.0, maturity_days=20),
+        _said("amount", outcome="bought", absent=0.0, kind="amount"),
+    ],
+}
+"""Questions in YAML's words for label kinds that have no defaults."""
+
+
 def variants(use: str) -> list[Any]:
     """The task with its defaults, and with other windows where it has such settings."""
+    if use in EXAMPLES:
+        return [resolve(TASKS, Part(use=use, config=config)) for config in EXAMPLES[use]]
     task = resolve(TASKS, Part(use=use))
     other = {"horizon_days": 30, "active_within_days": 100, "maturity_days": 20}
     other = {name: value for name, value in other.items() if hasattr(task.config, name)}
     return [task, resolve(TASKS, Part(use=use, config=other))] if other else [task]
 
 
+def _open(lines: pa.Table) -> Tables:
+    """Order lines, and for each line of a sale an outcome with its clocks."""
+    sales = lines.filter(pc.invert(lines[c.IS_RETURN]))
+    given = {name: sales[name] for name in (c.CUSTOMER, c.EVENT_TIME, c.KNOWN_TIME, c.ROW)}
+    bought = pa.array(["bought"] * sales.num_rows)
+    columns = given | {"name": bought, "value": pa.array(np.ones(sales.num_rows))}
+    outcomes = pa.table([columns[n] for n in OUTCOMES.arrow.names], schema=OUTCOMES.arrow)
+    return tables({"order_lines": lines, "outcomes": outcomes})
+
+
 def asked(task: Any, table: pa.Table, cutoffs: Sequence[datetime] = CUTOFFS) -> set[Any]:
     """Who is asked: ``(cutoff, customer)``."""
-    opened = tables(table)
+    opened = _open(table)
     try:
         return set(_pairs(opened.backend.to_pyarrow(task.spine(opened.asof(cutoffs)))))
     finally:
@@ -66,7 +110,7 @@ def asked(task: Any, table: pa.Table, cutoffs: Sequence[datetime] = CUTOFFS) -> 
 
 def labels(task: Any, table: pa.Table, cutoffs: Sequence[datetime] = CUTOFFS) -> Labels:
     """Label of each asked customer, put together as a run does it."""
-    opened = tables(table)
+    opened = _open(table)
     try:
         spine = opened.backend.create_table("asked", task.spine(opened.asof(cutoffs)))
         following = opened.following(cutoffs, task.horizon_days, task.maturity_days)
@@ -102,9 +146,11 @@ def _before(table: pa.Table, clock: str, moment: datetime) -> pa.Table:
 
 def declares(task: Any) -> None:
     """Name, output, kind and question say what is asked; the question holds the numbers."""
-    assert task.name == type(task).__module__.rsplit(".", 1)[-1], "named other than its file"
+    named = getattr(task.config, "name", type(task).__module__.rsplit(".", 1)[-1])
+    assert task.name == named, "named other than its file, or its config"
     assert task.output.isidentifier(), "the output is no plain name"
-    assert task.kind, "no kind of answer"
+    assert task.kind in ("event", "amount"), "no known kind of answer"
+    assert (task.unit == "probability") == (task.kind == "event"), "the unit is not the kind's"
     assert task.horizon_days >= 1, "a window without length"
     assert task.maturity_days >= 0, "labels known before they happen"
     assert str(task.horizon_days) in task.question, "the question does not say the horizon"
@@ -130,7 +176,7 @@ def spine_is_blind(task: Any) -> None:
 
 def spine_fits_the_view(task: Any) -> None:
     """Everyone asked has a row before the cutoff, and every one of them gets one label."""
-    opened = tables(_world())
+    opened = _open(_world())
     known = set(_pairs(opened.backend.to_pyarrow(opened.asof(CUTOFFS).customers)))
     opened.backend.disconnect()
     spine, found = asked(task, _world()), labels(task, _world())
@@ -141,7 +187,7 @@ def spine_fits_the_view(task: Any) -> None:
 
 def labels_are_numbers(task: Any) -> None:
     """A label is a finite float64; that of an event is 0 or 1, and both occur."""
-    opened = tables(_world())
+    opened = _open(_world())
     spine = opened.backend.create_table("asked", task.spine(opened.asof(CUTOFFS)))
     following = opened.following(CUTOFFS, task.horizon_days, task.maturity_days)
     found = opened.backend.to_pyarrow(task.label(spine, following))
@@ -153,6 +199,8 @@ def labels_are_numbers(task: Any) -> None:
     assert all(np.isfinite(v) for v in values), "not finite"
     if task.kind == "event":
         assert values == {0.0, 1.0}, f"labels {values}"
+    assert min(values) >= 0, "an amount below 0"
+    assert len(values) >= 2, "one label only"
 
 
 def window_is_half_open(task: Any) -> None:
@@ -168,6 +216,8 @@ def window_is_half_open(task: Any) -> None:
 
 def taken_back_is_no_purchase(task: Any) -> None:
     """An order taken back entirely within the window is none; taken back in part it is one."""
+    if hasattr(task.config, "outcome") or getattr(task.config, "table", "orders") != "orders":
+        return  # asks about rows of a table, whatever became of them
     within = LAST + DAY * (task.horizon_days / 3)
     bought = line(REGULAR, within, "new", 5_000, 5)
     without, with_order = _label(task), _label(task, bought)
@@ -220,9 +270,18 @@ def one_pass(task: Any) -> None:
 
 def perfect_and_constant(task: Any) -> None:
     """The labels as answers score perfect, one answer for everybody scores chance."""
-    if task.kind != "event":
-        return
     y = np.array(list(labels(task, _world()).values()))
+    if task.kind == "amount":
+        best = {"mae": 0.0, "rmse": 0.0, "gini": 1.0, "spearman": 1.0, "total_ratio": 1.0}
+        same = {"gini": 0.0, "total_ratio": 1.0, "capture_at_10": _tenth(y)}
+        for what, p, wanted in (
+            ("perfect", y, best),
+            ("constant", np.full_like(y, y.mean()), same),
+        ):
+            for metric, value in wanted.items():
+                found = _metric(metric, y, p)
+                assert abs(found - value) < 1e-9, f"{what}: {metric} {found}, not {value}"
+        return
     rate = float(y.mean())
     assert 0 < rate < 1, f"a rate of {rate}"
     perfect = {"roc_auc": 1.0, "average_precision": 1.0, "accuracy": 1.0, "f1": 1.0,
@@ -233,6 +292,12 @@ def perfect_and_constant(task: Any) -> None:
         for metric, value in wanted.items():
             found = _metric(metric, y, p)
             assert abs(found - value) < 1e-9, f"{what} answers: {metric} {found}, not {value}"
+
+
+def _tenth(y: Floats) -> float:
+    """Share of the total that the first tenth of the rows has, the last of them in part."""
+    whole, part = divmod(0.1 * len(y), 1)
+    return float((y[: int(whole)].sum() + part * y[int(whole)]) / y.sum())
 
 
 def _metric(name: str, y: Floats, p: Floats) -> float:

@@ -31,7 +31,13 @@ def test_every_file_is_found() -> None:
     texts = {path.stem: path.read_text() for path in folder.glob("*.py")}
     files = {name for name, text in texts.items() if re.search(r"^    answers\b", text, re.M)}
     assert {use.split(".")[0] for use in FOUND} == files
-    assert set(FOUND) >= {"gbm.Gbm", "logistic.Logistic", "recency.Recency"}
+    assert set(FOUND) >= {
+        "gbm.Gbm",
+        "gbm.Tweedie",
+        "past_value.PastValue",
+        "logistic.Logistic",
+        "recency.Recency",
+    }
 
 
 class _Forgetful(Logistic):
@@ -233,8 +239,8 @@ def test_contract_catches(check: str, cls: type) -> None:
 def test_matrix_takes_whole_numbers_and_missing_ones() -> None:
     """Nullable and whole-number columns arrive as float64 with NaN for what is missing."""
     frame = contract.unseen()[0].head(3).assign(rfm__frequency_orders=[1, 2, 3])
-    frame["orders__gap_mean_days"] = frame["orders__gap_mean_days"].astype("Float64")
-    frame.loc[0, "orders__gap_mean_days"] = None
+    frame["cadence__gap_mean_days"] = frame["cadence__gap_mean_days"].astype("Float64")
+    frame.loc[0, "cadence__gap_mean_days"] = None
     values = matrix(frame, list(frame.columns))
     assert values.dtype == np.float64
     assert values[:, 1].tolist() == [1.0, 2.0, 3.0]

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "source.simulate.customers=600",
+    "source.simulate.tables=[order_lines, products]",
     "search.trials=2",
     "bootstrap=40",
     "model.config.trees=60",

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pytest
 
 from features import columns as c
+from features.compute import compute
 from features.errors import ConfigError, DataError
 from features.settings import Workspace
-from features.snapshot import compute
 from features.tables import Stored, build_tables
 from tests.contracts.feature_sets import default, discover
 from tests.worlds import (
@@ -53,7 +53,7 @@ def features_of(stored: Stored, cutoffs: Sequence[datetime]) -> pa.Table:
     """All feature sets with their defaults at ``cutoffs``."""
     tables = stored.open()
     try:
-        return compute(tables, tables.asof(cutoffs), [default(use) for use in discover()])
+        return compute(tables.backend, tables.asof(cutoffs), [default(use) for use in discover()])
     finally:
         tables.backend.disconnect()
 

@@ -319,7 +319,9 @@ def test_declared_sources_are_valid(path: Path, place: Workspace) -> None:
     """Every source in ``configs/data`` is a valid declaration under its own name."""
     source = load_source(place, path.stem, {})
     assert source.name == path.stem
-    assert all(column.purposes for column in source.order_lines.columns.values())
+    for feed in source.feeds.values():
+        loaded = [column for column in feed.columns.values() if column.constant is None]
+        assert all(column.category and column.purposes for column in loaded)
 
 
 def test_source_that_contradicts_itself(place: Workspace) -> None:
@@ -410,7 +412,7 @@ def test_fingerprint_of_rules_in_their_order(place: Workspace) -> None:
     rules = dict(reversed(source.order_lines.rules.items()))
     lines = source.order_lines.model_copy(update={"rules": rules})
     turned = source.model_copy(update={"order_lines": lines})
-    assert source_fingerprint(turned, []) != source_fingerprint(source, [])
+    assert source_fingerprint(turned, {}) != source_fingerprint(source, {})
 
 
 def test_code_fingerprint_notices_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

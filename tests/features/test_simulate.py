@@ -1,4 +1,8 @@
-"""The simulated retailer: its truth is what was asked for, its export holds what the truth says."""
+"""The simulated purchases: their truth is what was asked for, their export holds what it says.
+
+What customers do besides buying is tested in ``test_simulate_processes.py``, the other exports in
+``test_simulate_tables.py``.
+"""
 
 import gzip
 import hashlib
@@ -15,6 +19,7 @@ import pytest
 from features.errors import ConfigError, DataError
 from features.settings import Workspace, validated
 from features.simulate import (
+    TABLES,
     DirtConfig,
     SimulateConfig,
     World,
@@ -28,7 +33,9 @@ from features.sources import find_files, load_source
 from features.tables import Stored, build_tables, raw_folder
 from tests.worlds import CONFIGS
 
-SMALL = SimulateConfig(customers=600)
+SMALL = SimulateConfig(customers=600, tables=("order_lines",))
+ALONE: dict[str, object] = {table: None for table in TABLES if table != "order_lines"}
+"""Declares nothing but order lines."""
 CLEAN = DirtConfig(
     damaged_share=0,
     repeated_days=0,
@@ -37,9 +44,10 @@ CLEAN = DirtConfig(
     shipping_share=0,
     lower_case_share=0,
 )
+PURCHASES = "c23bc56eb27fed2132f9223be2dd3f1c9bd102d8cdb187c8fd7b91c97914666e"
 Config = TypeVar("Config", SimulateConfig, DirtConfig)
 REASONS = {
-    "extra_field": ("quarantined", "10 fields, expected 9"),
+    "extra_field": ("quarantined", "12 fields, expected 11"),
     "no_sku": ("quarantined", "product_id: empty"),
     "qty_text": ("quarantined", "quantity: no integer"),
     "price_comma": ("quarantined", "unit_price: no decimal"),
@@ -68,7 +76,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def facts(raw: Path) -> dict:
     """What was put into it."""
-    return json.loads((raw / "truth" / "facts.json").read_text())
+    return _facts(raw)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +97,10 @@ def large() -> World:
     return draw_world(SimulateConfig(customers=6_000))
 
 
+def _facts(folder: Path) -> dict:
+    return json.loads((folder / "truth" / "facts.json").read_text())["tables"]["order_lines"]
+
+
 def _with(config: Config, **changes: object) -> Config:
     return config.model_copy(update=changes)
 
@@ -106,7 +118,7 @@ def _build(raw: Path, place: Path, **overrides: object) -> Stored:
         data=raw,
         configs=CONFIGS,
     )
-    return build_tables(at, load_source(at, "simulated", {"simulate": None, **overrides}))
+    return build_tables(at, load_source(at, "simulated", {"simulate": None, **ALONE, **overrides}))
 
 
 def _hashes(folder: Path) -> dict[str, str]:
@@ -188,11 +200,11 @@ def test_account_holds_where_damaged_records_come_twice(tmp_path):
         last_day=date(2025, 3, 14),
         returned_share=0.3,
         dirt=DirtConfig(damaged_share=0.1),
+        tables=("order_lines",),
     )
-    once = simulate(
-        _with(config, dirt=DirtConfig(damaged_share=0.1, repeated_days=0)), tmp_path / "once"
-    )
-    twice = simulate(config, tmp_path / "twice")
+    simulate(_with(config, dirt=DirtConfig(damaged_share=0.1, repeated_days=0)), tmp_path / "once")
+    simulate(config, tmp_path / "twice")
+    once, twice = _facts(tmp_path / "once"), _facts(tmp_path / "twice")
     assert once["defects"]["delivered_twice"] == 0
     assert twice["defects"]["delivered_twice"] > 50
     assert all(twice["defects"][kind] >= n for kind, n in once["defects"].items())
@@ -204,10 +216,11 @@ def test_account_holds_where_damaged_records_come_twice(tmp_path):
 
 def test_export_ends_with_its_last_day(tmp_path):
     """What is recorded after the end is not in the file, and is counted."""
-    config = SimulateConfig(customers=100, days=60, dirt=_with(CLEAN, late_share=1.0))
-    facts, text = simulate(config, tmp_path), _text(tmp_path)
+    dirt = _with(CLEAN, late_share=1.0)
+    simulate(SimulateConfig(customers=100, days=60, dirt=dirt, tables=("order_lines",)), tmp_path)
+    facts, text = _facts(tmp_path), _text(tmp_path)
     recorded = [datetime.strptime(line.split(";")[3], "%d.%m.%Y %H:%M:%S") for line in text[1:-1]]
-    assert max(recorded).date() == config.last_day
+    assert max(recorded).date() == SMALL.last_day
     assert recorded == sorted(recorded)
     assert facts["recorded_too_late"] > 5
     assert text[-1] == ""
@@ -283,25 +296,28 @@ def test_too_much_damage_stops_the_build(tmp_path):
 def test_clean_export_has_no_defect(tmp_path):
     """With all shares at 0 every record is sound."""
     config = SimulateConfig(customers=50, days=100, guest_share=0, dirt=CLEAN)
-    facts = simulate(config, tmp_path)
-    assert {defect: n for defect, n in facts["defects"].items() if n} == {"blank_line": 1}
-    assert facts["sound"] == facts["records"] - 1
-    assert facts["late_records"] == facts["lower_case_records"] == 0
+    tables = simulate(config, tmp_path)["tables"]
+    assert list(tables) == list(TABLES)
+    for facts in tables.values():
+        assert {defect: n for defect, n in facts["defects"].items() if n} == {"blank_line": 1}
+        assert facts["sound"] == facts["records"] - 1
+        assert facts["late_records"] == 0
+    assert tables["order_lines"]["lower_case_records"] == 0
 
 
 def test_source_writes_its_own_export(place):
     """The declared source needs no raw files: it simulates them."""
-    overrides = {"simulate.customers": 50, "simulate.days": 100, "simulate.seed": 3}
-    source = load_source(place, "simulated", overrides)
+    config = SimulateConfig(customers=50, days=100, seed=3, tables=("order_lines",))
+    asked = {"customers": 50, "days": 100, "seed": 3, "tables": ["order_lines"]}
+    source = load_source(place, "simulated", {"simulate": asked, **ALONE})
     stored, folder = build_tables(place, source), raw_folder(place, source)
-    facts = json.loads((folder / "truth" / "facts.json").read_text())
-    assert facts["config"] == SimulateConfig(customers=50, days=100, seed=3).model_dump(mode="json")
-    assert stored.facts["account"] == _account(facts)
+    assert read_world(folder).config == config
+    assert stored.facts["account"] == _account(_facts(folder))
 
 
 def test_truth_is_no_raw_file(raw, stored):
     """The truth beside the export is not read as data."""
-    assert find_files(stored.source, raw) == [raw / "order_lines.csv.gz"]
+    assert find_files(stored.source, raw) == {"order_lines": [raw / "order_lines.csv.gz"]}
 
 
 def test_declaration_and_generator_name_the_same_period(stored):
@@ -315,14 +331,25 @@ def test_declaration_and_generator_name_the_same_period(stored):
 
 
 def test_same_seed_same_bytes_other_seed_other_bytes(tmp_path):
-    """Equal configs give equal files, another seed gives others."""
+    """Equal configs give equal files of every table, another seed gives others."""
     config = SimulateConfig(customers=60, days=120)
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
         simulate(_with(config, seed=seed), tmp_path / name)
     a, b, c = (_hashes(tmp_path / name) for name in "abc")
     assert a == b
     assert all(a[name] != c[name] for name in a)
-    assert len(a) == 6
+    assert {f"{table}.csv.gz" for table in TABLES} < set(a)
+
+
+def test_columns_that_results_depend_on_are_those_they_were(tmp_path):
+    """Processes that were added later have streams of their own: the purchases are the same.
+
+    The digest is of the first nine columns, as written before there was any other table.
+    """
+    simulate(SimulateConfig(customers=80, days=200, tables=("order_lines",)), tmp_path)
+    text = gzip.decompress((tmp_path / "order_lines.csv.gz").read_bytes()).decode()
+    columns = "\n".join(";".join(line.split(";")[:9]) for line in text.split("\n"))
+    assert hashlib.sha256(columns.encode()).hexdigest() == PURCHASES
 
 
 def test_archive_carries_no_time_and_no_name(raw):
@@ -370,7 +397,8 @@ def test_unknown_key_is_refused():
 def test_smallest_world(tmp_path):
     """One customer in thirty days is a world."""
     facts = simulate(SimulateConfig(customers=1, days=30, seed=1), tmp_path)
-    assert facts["sound"] >= 1
+    assert facts["tables"]["order_lines"]["sound"] >= 1
+    assert set(facts["tables"]) == set(TABLES)
 
 
 # --- processes ------------------------------------------------------------------------------------

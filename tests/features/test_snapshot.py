@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,26 @@ import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from features import columns as c
+from features import snapshot
+from features.compute import Chosen, arrow_schema, compute, declared
+from features.cutoffs import Cutoffs
 from features.errors import ConfigError, DataError
+from features.passes import Passes
+from features.profile import profile
 from features.schema import FeatureColumn
-from features.settings import Part, Strict, Workspace
+from features.settings import Strict, Workspace
 from features.snapshot import (
-    Cutoffs,
+    FeaturePart,
     FeaturePlan,
-    arrow_schema,
     build_features,
-    compute,
-    declared,
     feature_sets,
-    profile,
+    read_features,
     read_schema,
 )
 from features.store import Published
@@ -49,10 +51,12 @@ from tests.worlds import (
     line,
     random_world,
     raw,
+    tables,
     world,
     write_raw,
 )
 
+MOMENT = pa.timestamp("us")
 FIRST, END = datetime(2010, 1, 1, 9), datetime(2011, 1, 1)
 
 # --- cutoffs --------------------------------------------------------------------------------
@@ -199,6 +203,8 @@ class Given:
 
     config: Nothing
 
+    reads = ("order_lines",)
+
     def __init__(self, build: Callable[[View], ir.Table], *names: str, **column: Any) -> None:
         self.config = Nothing()
         self.build = build
@@ -228,14 +234,14 @@ CUTOFF = datetime(2010, 3, 1)
         ),
         (
             Given(lambda view: values(view, g__a=1.0).union(values(view, g__a=2.0)), "g__a"),
-            "feature set Given: 0 rows of unknown customers, 2 doubled keys",
+            "2 doubled keys: the spine, or one of Given, has more than one row",
         ),
         (
             Given(
                 lambda view: values(view, g__a=1.0).mutate(customer_id=ibis._.customer_id + 1),
                 "g__a",
             ),
-            "feature set Given: 1 rows of unknown customers, 0 doubled keys",
+            "feature set Given: 1 rows of unknown customers",
         ),
         (
             Given(
@@ -244,7 +250,7 @@ CUTOFF = datetime(2010, 3, 1)
                 ),
                 "g__a",
             ),
-            "feature set Given: 2 rows of unknown customers, 0 doubled keys",
+            "feature set Given: 2 rows of unknown customers",
         ),
         (
             Given(lambda view: values(view, g__a=float("inf")), "g__a"),
@@ -319,9 +325,10 @@ def test_profile_is_what_numpy_says() -> None:
     """Shares, moments and deciles of the profile, by a second way."""
     numbers = [None, 4.0, 1.0, 1.0, 9.0, 2.5, None, 0.0, 7.0]
     empty = pa.array([None] * 9, pa.float64())
-    table = pa.table({"g__a": pa.array(numbers), "g__b": empty})
+    table = pa.table({c.CUSTOMER: range(9), "g__a": pa.array(numbers), "g__b": empty})
     part = Given(lambda view: view.order_lines, "g__a", "g__b")
-    a, b = profile(table, part.columns())
+    a, b = profile(table, part.columns(), "2010-03-01")
+    assert a["cutoff"] == "2010-03-01"
     known = np.array([v for v in numbers if v is not None])
     assert (a["name"], a["rows"], a["missing"]) == ("g__a", 9, 2 / 9)
     assert (a["min"], a["max"]) == (0.0, 9.0)
@@ -337,7 +344,10 @@ def test_profile_is_what_numpy_says() -> None:
 PLAN = FeaturePlan(
     data="online_retail_II",
     cutoffs=cutoffs(test="end-10d", latest="end-100d", count=3),
-    features=(Part(use="rfm.Rfm"), Part(use="orders.Orders")),
+    features=(
+        FeaturePart(use="rfm.Rfm"),
+        FeaturePart(use="orders.Orders", columns=("orders__orders_30d", "orders__spend_total")),
+    ),
 )
 RECORDS = [*good(300), *[raw(f"C{k}", "13001.0", "2010-08-01 10:00:00", quantity=-1) for k in "12"]]
 
@@ -353,15 +363,18 @@ def test_features_are_published_once(place: Workspace) -> None:
     stored = built(place, RECORDS)
     made = features(place, stored, PLAN)
     assert made.fresh
-    table = pq.read_table(made.folder / "features.parquet")
+    table = read_features(made.folder)
     moments = PLAN.cutoffs.resolved(stored.first, stored.end)
     opened = stored.open()
-    expected = compute(opened, opened.asof(moments.all), feature_sets(PLAN))
+    expected = compute(opened.backend, opened.asof(moments.all), feature_sets(PLAN))
     opened.backend.disconnect()
     assert as_bytes(table) == as_bytes(expected)
     assert read_schema(made.folder) == declared(feature_sets(PLAN))
-    assert [row["name"] for row in json.loads((made.folder / "profile.json").read_text())] == [
-        column.name for column in declared(feature_sets(PLAN))
+    profiled = json.loads((made.folder / "profile.json").read_text())
+    assert [(row["cutoff"], row["name"]) for row in profiled] == [
+        (f"{t:%Y-%m-%d}", column.name)
+        for t in moments.all
+        for column in declared(feature_sets(PLAN))
     ]
     facts = made.manifest["facts"]
     assert facts["rows"] == table.num_rows == 4 * 7
@@ -370,7 +383,7 @@ def test_features_are_published_once(place: Workspace) -> None:
     assert facts["cutoffs"] == [f"{t:%Y-%m-%d}" for t in moments.all]
 
     assert not features(place, stored, PLAN).fresh
-    wider = Part(use="orders.Orders", config={"windows_days": [7]})
+    wider = FeaturePart(use="orders.Orders", columns=("orders__orders_90d",))
     changed = PLAN.model_copy(update={"features": (PLAN.features[0], wider)})
     later = PLAN.cutoffs.model_copy(update={"test": "end-9d"})
     for plan in (changed, PLAN.model_copy(update={"cutoffs": later})):
@@ -387,6 +400,108 @@ def test_nothing_is_published_of_a_bad_plan(place: Workspace) -> None:
     with pytest.raises(ConfigError, match="declared twice"):
         features(place, stored, doubled)
     assert not (place.store / "features").exists()
+
+
+@pytest.mark.usefixtures("reader_here")
+def test_one_more_cutoff_computes_that_one_alone(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts are found again; after an interruption the build goes on at the first that is not."""
+    stored = built(place, RECORDS)
+    features(place, stored, PLAN)
+    asked: list[datetime] = []
+    at = Passes.at
+
+    def counted(self: Passes, cutoffs: Sequence[datetime]) -> pa.Table:
+        asked.extend(cutoffs)
+        return at(self, cutoffs)
+
+    monkeypatch.setattr(Passes, "at", counted)
+    test = PLAN.cutoffs.model_copy(update={"test": "end-9d"})
+    later = features(place, stored, PLAN.model_copy(update={"cutoffs": test}))
+    assert asked == [stored.end - 9 * DAY]
+    assert len(list(later.folder.glob("features-*.parquet"))) == 4
+
+
+@pytest.mark.usefixtures("reader_here")
+def test_cutoffs_of_several_passes_are_those_of_one(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few cutoffs a pass may hold, the same bytes are published."""
+    stored = built(place, RECORDS)
+    whole = features(place, stored, PLAN)
+    monkeypatch.setattr(snapshot, "ROWS_A_PASS", 1)
+    other = place.model_copy(update={"store": place.store / "again"})
+    assert features(other, stored, PLAN).content == whole.content
+
+
+@pytest.mark.usefixtures("reader_here")
+def test_what_does_not_fit_the_source_is_said_at_once(place: Workspace) -> None:
+    """Tables that are not brought and windows beyond the data: set, table, column, remedy."""
+    stored = built(place, RECORDS)
+    parts = (FeaturePart(use="orders.Orders"), FeaturePart(use="engagement.Engagement"))
+    with pytest.raises(ConfigError) as caught:
+        features(place, stored, PLAN.model_copy(update={"features": parts}))
+    for text in (
+        "orders.Orders: ", "look back further than the", "orders__orders_365d",
+        "engagement.Engagement reads events", "optional: true",
+    ):  # fmt: skip
+        assert text in str(caught.value)
+    assert not (place.store / "features").exists()
+
+
+@pytest.mark.usefixtures("reader_here")
+def test_an_optional_set_is_missing_where_its_table_is(place: Workspace) -> None:
+    """Nothing could be observed: missing, not zero."""
+    stored = built(place, RECORDS)
+    parts = (PLAN.features[0], FeaturePart(use="engagement.Engagement", optional=True))
+    made = features(place, stored, PLAN.model_copy(update={"features": parts}))
+    table = read_features(made.folder)
+    assert table["engagement__visits_7d"].null_count == table.num_rows > 0
+
+
+@pytest.mark.usefixtures("reader_here")
+def test_a_sample_is_a_share_of_the_customers(place: Workspace) -> None:
+    """The same customers every time, with the values that they have among all."""
+    stored = built(place, RECORDS)
+    whole = read_features(features(place, stored, PLAN).folder)
+    some = read_features(features(place, stored, PLAN.model_copy(update={"sample": 0.5})).folder)
+    chosen = set(some[c.CUSTOMER].to_pylist())
+    assert 0 < len(chosen) < len(set(whole[c.CUSTOMER].to_pylist()))
+    assert all(customer % 1_000_000 < 500_000 for customer in chosen)
+    among = whole.filter(pc.is_in(whole[c.CUSTOMER], pa.array(sorted(chosen))))
+    assert as_bytes(among) == as_bytes(some)
+
+
+def test_columns_chosen_are_those_of_the_whole_set() -> None:
+    """What is left out changes no bit of what is kept; an unknown name is refused."""
+    lines = random_world(3, customers=40)
+    moments = [BEGAN + days * DAY for days in (500, 800)]
+    for use, names in {
+        "orders.Orders": ("orders__spend_30d", "orders__last_over_mean", "orders__season_spend"),
+        "cadence.Cadence": ("cadence__gap_median_days", "cadence__gap_sd_days"),
+        "assortment.Assortment": ("assortment__products_365d",),
+    }.items():
+        whole = computed([default(use)], lines, moments)
+        some = computed([Chosen(default(use), names)], lines, moments)
+        assert as_bytes(some) == as_bytes(whole.select(some.column_names))
+        assert some.column_names[2:] == [n for n in whole.column_names if n in names]
+    with pytest.raises(ConfigError, match="columns \\['orders__x'\\] are unknown; it has orders__"):
+        Chosen(default("orders.Orders"), ("orders__x",))
+
+
+def test_a_spine_asks_for_some_customers() -> None:
+    """Answers for those asked about alone; asking twice is refused."""
+    opened = tables(WORLD)
+    view = opened.asof([CUTOFF])
+    sets = [default("rfm.Rfm")]
+    asked = ibis.memtable(pa.table({c.CUSTOMER: [2], c.CUTOFF: pa.array([CUTOFF], MOMENT)}))
+    found = compute(opened.backend, view, sets, spine=asked)
+    assert found[c.CUSTOMER].to_pylist() == [2]
+    assert found["rfm__T_days"].to_pylist() == [58.0]
+    with pytest.raises(DataError, match="1 doubled keys: the spine"):
+        compute(opened.backend, view, sets, spine=asked.union(asked))
+    opened.backend.disconnect()
 
 
 BUILD = """

@@ -259,7 +259,7 @@ print({", ".join(calls)})
     assert all(int(points) > 60 for points in child.stdout.split())
 
 
-STAGES = ("ingest._account", "ingest._order_lines", "ingest._quarantine", "store._point")
+STAGES = ("ingest.balanced", "ingest._table", "ingest.set_aside", "store._point")
 
 
 def kill_builds(data: str) -> None:

@@ -28,7 +28,7 @@ def test_golden_rows_are_reproduced_over_http(
     assert bundle.golden is not None
     answers = good(post(served, "/predict", rows))["predictions"]
     told = np.array([[a["churn_probability"], a["score"]] for a in answers])
-    recorded = np.column_stack([bundle.golden.probability, bundle.golden.score])
+    recorded = np.column_stack([bundle.golden.prediction, bundle.golden.score])
     assert len(answers) == GOLDEN_ROWS
     assert np.abs(told - recorded).max() <= TOLERANCE
 
@@ -128,7 +128,7 @@ def test_model_tells_what_is_served(served: Guard, bundle: Bundle, statement: Re
     told = good(ask(served, "GET", "/model"))
     assert (told["digest"], told["reviewer"]) == (statement.digest, "Ann")
     assert (told["threshold"], told["output"]) == (0.4, "churn_probability")
-    assert told["columns"] == [column.model_dump() for column in COLUMNS]
+    assert told["columns"] == [column.model_dump(mode="json") for column in COLUMNS]
 
 
 def test_published_schema_is_the_feature_schema(served: Guard) -> None:
@@ -163,7 +163,7 @@ def test_published_example_works(served: Guard, bundle: Bundle, path: str) -> No
     assert None in example["rows"][0].values()
     answers = good(post(served, path, example["rows"]))
     first = answers.get("predictions", answers.get("explanations"))[0]
-    assert first["churn_probability"] == bundle.golden.probability[0]
+    assert first["churn_probability"] == bundle.golden.prediction[0]
 
 
 def test_replies_fit_their_published_types(served: Guard, bundle: Bundle, rows: list[Any]) -> None:

@@ -88,7 +88,7 @@ def test_golden_rows_come_back_over_http(
     predicted = service.rows("/predict", rows)
     assert (predicted["model"], predicted["version"]) == ("churn", 3)
     told = np.array([[p["churn_probability"], p["score"]] for p in predicted["predictions"]])
-    assert np.abs(told - np.column_stack([golden.probability, golden.score])).max() <= TOLERANCE
+    assert np.abs(told - np.column_stack([golden.prediction, golden.score])).max() <= TOLERANCE
     for i, answer in enumerate(service.rows("/explain", rows)["explanations"]):
         moved = {item["feature"]: item["contribution"] for item in answer["contributions"]}
         difference = [moved[name] for name in bundle.columns] - golden.contributions[i]

@@ -1,13 +1,14 @@
 """Packaging refuses what was not approved, what was changed, and what answers otherwise."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from features.errors import ConfigError, DataError, NotApproved
+from features.errors import DataError, NotApproved
 from features.settings import Workspace
 from serving import bento, package, replay
 from serving.base import RULES, make_app
@@ -108,19 +109,15 @@ def rewritten(bundle: Bundle, folder: Path, keys: Path, **changes: Any) -> str:
     return bundles.write(changed, bundle.golden.X, folder, bundles.signing_key(keys))
 
 
-def test_question_without_a_service_is_refused(
-    bundle: Bundle,
-    workplace: Workspace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    built: list[Any],
+@pytest.mark.parametrize("task", ["weather", "guard", "demo", "base"])
+def test_question_without_a_service_of_its_own_goes_to_the_generic_one(
+    bundle: Bundle, task: str
 ) -> None:
-    """The error names the file to add."""
-    digest = rewritten(bundle, tmp_path / "other", workplace.keys, task="weather")
-    approve(monkeypatch, tmp_path / "other", digest)
-    with pytest.raises(ConfigError, match=r"add serving/weather\.py"):
-        package.package(workplace, "churn")
-    assert nothing_written(workplace)
+    """Also where a file of that name does something else."""
+    asked = bundle.answer.model_copy(update={"task": task})
+    other = Bundle(asked, bundle.model, bundle.calibrator)
+    assert package._service(other) == "serving.generic:Generic"
+    assert package._service(bundle) == "serving.churn:Churn"
 
 
 def test_different_answers_in_process_are_refused(
@@ -146,7 +143,11 @@ def test_different_answers_over_http_are_refused(
     from serving.endpoints import Endpoints
 
     handler = getattr(Endpoints, part)
-    monkeypatch.setattr(Endpoints, part, lambda self, X, name: handler(self, X[::-1].copy(), name))
+
+    def mixed(self: Any, asked: Any, name: str) -> bytes:
+        return bytes(handler(self, replace(asked, X=asked.X[::-1].copy()), name))
+
+    monkeypatch.setattr(Endpoints, part, mixed)
     approve(monkeypatch, made.folder, made.digest)
     with pytest.raises(DataError, match="answered differently over HTTP"):
         package.package(workplace, "churn")
@@ -264,7 +265,7 @@ def test_release_says_who_approved_what(made: Made, bundle: Bundle, statement: R
     assert bundle.golden is not None
     shifted = bundle.golden.contributions + np.eye(GOLDEN_ROWS, 6) * 1e-10
     golden = bundles.Golden(
-        bundle.golden.X, bundle.golden.probability, bundle.golden.score, bundle.golden.base, shifted
+        bundle.golden.X, bundle.golden.prediction, bundle.golden.score, bundle.golden.base, shifted
     )
     other = Bundle(bundle.answer, bundle.model, bundle.calibrator, bundle.digest, golden)
     assert replay.through_app(other, Guard(make_app(bundle, statement), RULES)) == pytest.approx(

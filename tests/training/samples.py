@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
+from features.cutoffs import Moments
 from features.schema import FeatureColumn
 from features.settings import Part, resolve
-from features.snapshot import Moments
 from training.bundle import MODELS, Answer, Bundle
 from training.calibrate import Calibrator
 from training.contract import Floats
@@ -17,7 +17,7 @@ from training.splits import Rows, Splits
 COLUMNS = (
     "rfm__recency_days",
     "rfm__frequency_orders",
-    "orders__gap_mean_days",
+    "cadence__gap_mean_days",
     "orders__spend_90d",
     "orders__trend_orders",
 )
@@ -41,6 +41,22 @@ def customers(n: int, seed: int = 0) -> tuple[pd.DataFrame, Floats, Floats]:
     p = 1.0 / (1.0 + np.exp(-logit))
     X = pd.DataFrame(dict(zip(COLUMNS, (recency, frequency, gap, spend, trend), strict=True)))
     return X, (rng.random(n) < p).astype(np.float64), p
+
+
+SPENT = "orders__spend_365d"
+
+
+def spenders(n: int, seed: int = 0) -> tuple[pd.DataFrame, Floats, Floats]:
+    """Feature rows, amounts and what was to be expected of them: mostly what was spent before.
+
+    A fifth of the amounts are zero; those that are not scatter widely.
+    """
+    X, _, p = customers(n, seed)
+    rng = np.random.default_rng(seed + 1_000)
+    spent = rng.lognormal(5.0, 1.0, n)
+    expected = 0.25 * spent * (1.2 - p)
+    amounts = np.where(rng.random(n) < 0.2, 0.0, rng.gamma(2.0, expected / 2 / 0.8))
+    return X.assign(**{SPENT: spent}), amounts, expected
 
 
 def rows_at(cutoffs: Sequence[datetime], n: int, seed: int = 0) -> Rows:

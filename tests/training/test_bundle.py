@@ -447,7 +447,7 @@ def test_another_format_is_refused(folder: Path) -> None:
     """A bundle of another time names its format, ours and the remedy."""
     listed = json.loads((folder / MANIFEST).read_bytes())
     sign(folder, listed | {"format": bundles.FORMAT + 1})
-    with pytest.raises(DataError, match=r"bundle format 2, this code reads 1; train again"):
+    with pytest.raises(DataError, match=r"bundle format 3, this code reads 2; train again"):
         bundles.load(folder, PUBLIC)
 
 

@@ -160,7 +160,7 @@ def test_the_season_is_not_offered_where_it_is_unknown(
 ) -> None:
     """Without a year before the cutoff, or with too few folds, no candidate has the season."""
     _, table = choose(config, seasons([-1.0, 0.0, 1.0], known), season_known)
-    assert [line["season"] for line in table] == [False] * len(config.kinds)
+    assert [line["season"] for line in table] == [False] * len(config.offered("event"))
     assert all(line["folds"] == 3 for line in table)
 
 
@@ -195,5 +195,5 @@ def test_a_fold_is_judged_by_the_others() -> None:
 
 def test_unknown_kinds_are_refused() -> None:
     """A kind that does not exist is named with those that do."""
-    with pytest.raises(ConfigError, match=r"kinds\.0.*'platt' or 'isotonic'.*beta"):
+    with pytest.raises(ConfigError, match=r"kinds\.0.*'platt', 'isotonic' or 'factor'.*beta"):
         validated(CalibrateConfig, {"kinds": ["beta"]}, "calibrate")

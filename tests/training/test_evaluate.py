@@ -21,7 +21,7 @@ from training.evaluate import (
     single_feature_alarm,
     slices,
 )
-from training.metrics import LOWER_IS_BETTER, METRICS
+from training.metrics import LOWER_IS_BETTER, OF_KIND
 from training.splits import Rows
 
 REPEATS = 60
@@ -53,7 +53,7 @@ GOOD = judged(**{CANDIDATE: TRUTH, "recency": worse(TRUTH), CHAMPION: worse(TRUT
 # --- differences --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric", [m for m in METRICS if m != "mean_probability"])
+@pytest.mark.parametrize("metric", [m for m in OF_KIND["event"] if m != "mean_probability"])
 def test_above_zero_means_better(metric: str) -> None:
     """Whichever way a metric points, the better answer's difference is above 0."""
     rows, _ = sample()
@@ -82,7 +82,7 @@ def test_differences_are_paired() -> None:
 def test_tables_are_complete() -> None:
     """Every answer has every metric with its interval; the candidate is held against the others."""
     table = GOOD.table()
-    assert len(table) == 3 * len(METRICS)
+    assert len(table) == 3 * len(OF_KIND["event"])
     assert (table["ci_low"] <= table["ci_high"]).all()
     # Drawing customers anew adds noise to every bin, so that draws of ece lie above its value.
     unbiased = table[table["metric"] != "ece"]
@@ -90,7 +90,7 @@ def test_tables_are_complete() -> None:
     assert set(table["n"]) == {800}
     against = GOOD.differences()
     assert set(against["against"]) == {"recency", CHAMPION}
-    assert set(against["metric"]) == set(METRICS) - {"mean_probability"}
+    assert set(against["metric"]) == set(OF_KIND["event"]) - {"mean_probability"}
     assert not table.isna().any().any()
 
 
@@ -154,7 +154,7 @@ def drawn(metric: str, by: float, spread: float) -> Judged:
     for other in ("recency", CHAMPION):
         draws[CANDIDATE][metric] = draws["recency"][metric] + np.append(by, by + noise)
         draws[other][metric] = draws["recency"][metric]
-    return Judged(GOOD.rows, GOOD.probabilities, GOOD.ranked, draws)
+    return Judged(GOOD.rows, GOOD.answers, GOOD.ranked, draws)
 
 
 @pytest.mark.parametrize(("metric", "sign"), [("roc_auc", 1.0), ("log_loss", -1.0)])
@@ -175,7 +175,7 @@ def test_a_result_that_is_not_a_number_does_not_pass() -> None:
     gates = {"precision": Gate(min=0.0, max=1.0, beats_baseline=True, champion_margin=1.0)}
     draws = {a: {m: v.copy() for m, v in found.items()} for a, found in nowhere.draws.items()}
     draws[CANDIDATE]["precision"][:] = np.nan
-    broken = Judged(nowhere.rows, nowhere.probabilities, nowhere.ranked, draws)
+    broken = Judged(nowhere.rows, nowhere.answers, nowhere.ranked, draws)
     with pytest.warns(RuntimeWarning, match="All-NaN"):
         assert len(failed(broken, gates)) == 4
     assert failed(checks={"replay": (float("nan"), 1e-9)}) == ["replay"]

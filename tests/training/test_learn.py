@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.cutoffs import Moments
 from features.settings import Part
-from features.snapshot import Moments
 from tests.training import samples
 from tests.training.samples import BEGAN, DAY
 from training import learn as module
@@ -99,7 +99,7 @@ def test_a_season_seen_a_year_ago_is_taken_into_account() -> None:
     assert with_season.calibrator.shift > 0.5
     assert without.calibrator.shift == 0.0
     test = splits.test
-    gaps = [abs(a.probability(test.X).mean() - test.y.mean()) for a in (with_season, without)]
+    gaps = [abs(a.predict(test.X).mean() - test.y.mean()) for a in (with_season, without)]
     assert gaps[0] < 0.08
     assert gaps[1] > 2 * gaps[0], gaps
     assert (with_season.folds["season_shift"] != "no year before").all()
@@ -123,6 +123,6 @@ def test_probabilities_keep_the_order_of_scores() -> None:
     answer = learned(samples.splits())
     X = samples.splits().test.X
     scores = answer.model.score(X.to_numpy(np.float64))
-    p = answer.probability(X)[np.argsort(scores, kind="stable")]
+    p = answer.predict(X)[np.argsort(scores, kind="stable")]
     assert (np.diff(p) >= 0).all()
     assert 0 < answer.threshold < 1

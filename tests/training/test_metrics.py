@@ -10,6 +10,7 @@ from training.contract import Floats
 from training.metrics import (
     LOWER_IS_BETTER,
     METRICS,
+    OF_KIND,
     Ranked,
     best_threshold,
     customer_weights,
@@ -17,6 +18,7 @@ from training.metrics import (
     interval,
 )
 
+TENTHS = {"lift_at_10", "capture_at_10"}
 THRESHOLD = 0.5
 
 Answers = tuple[Floats, Floats, Floats]
@@ -96,7 +98,7 @@ def test_a_weight_is_a_number_of_copies(case: Answers) -> None:
     times = w.astype(int)
     copies = [np.repeat(values, times) for values in (y, p)]
     ones = np.ones(int(times.sum()))
-    for name in set(METRICS) - {"ece", "lift_at_10"}:  # their bins and tenths are those of the rows
+    for name in set(METRICS) - {"ece", *TENTHS}:  # their bins and tenths are those of the rows
         value = found(name, *copies, ones)
         assert found(name, y, p, w) == pytest.approx(value, abs=1e-9, nan_ok=True), name
     if len(np.unique(p)) == len(p):  # the tenth does not cut through a tie
@@ -108,7 +110,7 @@ def test_the_order_of_rows_does_not_matter(case: Answers, rng: object) -> None:
     """Every metric but the lift through a tie is the same for rows in another order."""
     y, p, w = case
     turned = np.array(rng.sample(range(len(y)), len(y)))  # type: ignore[attr-defined]
-    for name in set(METRICS) - {"lift_at_10"}:
+    for name in set(METRICS) - TENTHS:
         assert found(name, y[turned], p[turned], w[turned]) == pytest.approx(
             found(name, y, p, w), abs=1e-9, nan_ok=True
         ), name
@@ -158,7 +160,7 @@ def test_one_class_has_no_ranking() -> None:
 def test_perfect_answers_are_best() -> None:
     """The labels themselves reach the best value of every metric with a direction."""
     y = np.array([0, 1] * 30, dtype=np.float64)
-    for name in METRICS:
+    for name in OF_KIND["event"]:
         value = found(name, y, y, np.ones(60))
         if name in LOWER_IS_BETTER:
             assert value == pytest.approx(0.0, abs=1e-12), name

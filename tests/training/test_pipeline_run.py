@@ -48,7 +48,9 @@ pytestmark = [
 PIPELINE: dict[str, Any] = {
     "name": "churn",
     "data": "simulated",
-    "source": {"simulate.customers": 500, "simulate.days": 800},
+    "source": {
+        "simulate.customers": 500, "simulate.days": 800, "simulate.tables": ["order_lines"],
+    },
     "task": {"use": "churn.Churn", "config": {"horizon_days": 60, "active_within_days": 365}},
     "cutoffs": {
         "test": "end-60d", "latest": "end-120d", "every_days": 60, "count": 5, "folds": 2,
@@ -342,7 +344,7 @@ def test_a_second_run_does_nothing_again(
     assert done.version == 1
     again = [line for line in lines if "already done with the same inputs" in line]
     assert [line.split(":")[0].strip() for line in again] == [
-        "tables", "features", "labels", "search", "fit", "review pack", "version 1",
+        "tables", "features", "checks", "labels", "search", "fit", "review pack", "version 1",
     ]  # fmt: skip
 
 
@@ -511,7 +513,7 @@ def test_a_notebook_gets_the_champions_answers(place: Workspace) -> None:
     frame = pd.DataFrame(loaded.golden.X, columns=list(loaded.columns))
     found = notebook.predict(frame)
     assert len(found) > 100
-    assert np.abs(found["churn_probability"] - loaded.golden.probability).max() <= 1e-9
+    assert np.abs(found["churn_probability"] - loaded.golden.prediction).max() <= 1e-9
     assert np.abs(found["score"] - loaded.golden.score).max() <= 1e-9
     assert np.array_equal(found["score"], loaded.predict_frame(frame)["score"])
 
@@ -840,7 +842,7 @@ def test_a_mistake_ends_with_code_2_and_one_message(
         (["--set", "model.use=gbm.Forest"], "defines no such part"),
         (
             ["--set", "model.use=forest.Forest"],
-            "training.models has no file 'forest'; it has ['gbm",
+            "training.models has no file 'forest'; it has ['bgnbd', 'gbm",
         ),
         (["--set", "model.use=os.System"], "has no file 'os'"),
         (["--set", "model.config.max_dept=3"], "max_dept: unknown key"),

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.cutoffs import Cutoffs, Moments
 from features.errors import ConfigError, DataError, PerennialError
 from features.settings import Part, resolve
-from features.snapshot import SETS, Cutoffs, Moments
+from features.snapshot import SETS
 from features.tables import Tables
 from tests.training.samples import BEGAN, DAY, rows_at
 from tests.worlds import computed, line, random_world, tables, world
@@ -106,9 +107,9 @@ class FakeStored:
     table: pa.Table
     end: datetime
 
-    def open(self) -> Tables:
+    def open(self, sample: float = 1.0) -> Tables:
         """Connect to the table."""
-        return tables(self.table)
+        return tables(self.table).sampled(sample)
 
 
 def divided(
@@ -176,20 +177,38 @@ def test_split_refuses_or_keeps_the_blocks_apart(
     except PerennialError as error:
         refused = str(error)
     if refused:
-        assert re.search("set cutoffs|use fewer folds|change the horizon", refused)
+        assert re.search("set cutoffs|use fewer folds|change the horizon", refused), refused
         return
     assert splits.gap == gap
     assert moments.test + gap <= WORLD_END
-    assert moments.teaching[-1] + gap <= moments.test
-    for block in moments.folds:
+    assert all(t + gap <= moments.test for t in splits.moments.teaching)
+    assert {*splits.moments.teaching, *splits.immature} == set(moments.teaching)
+    for block in splits.moments.folds:
         assert len(np.unique(splits.taught_by(block).y)) == 2
 
 
-def test_a_horizon_longer_than_the_gap_is_refused() -> None:
-    """The label windows of the latest teaching cutoff would reach into the test block."""
+def test_immature_cutoffs_are_dropped_and_counted() -> None:
+    """A cutoff whose labels the test cutoff could not know teaches nothing, and is shown."""
+    moments = moments_of(test=600, latest=560)
+    splits = divided(moments, 90, WORLD_END)
+    late = moments.teaching[-1]
+    assert splits.moments.teaching == moments.teaching[:-1]
+    assert splits.moments.folds == (moments.teaching[-2],)
+    assert list(splits.immature) == [late]
+    assert splits.immature[late] > 0
+    assert not (splits.rows.cutoffs == np.datetime64(late)).any()
+    shown = splits.table().set_index("cutoff").loc[f"{late:%Y-%m-%d}"]
+    assert (shown["rows"], shown["dropped"]) == (0, splits.immature[late])
+    assert "not known by the test cutoff" in shown["role"]
+    # Of the others every row stays, and those who are asked are counted as they would be asked.
+    assert splits.immature[late] == len(divided(moments, 30, WORLD_END).rows.at(late))
+
+
+def test_cutoffs_that_are_all_immature_are_refused() -> None:
+    """Where no validation cutoff is left nothing can be chosen; the message says what would do."""
     with pytest.raises(ConfigError) as caught:
-        divided(moments_of(test=600, latest=560), 90, WORLD_END)
-    assert "cutoffs.latest 2010-07-15 ends 2010-10-13, after cutoffs.test 2010-08-24" in str(
+        divided(moments_of(test=600, latest=590, every=5), 90, WORLD_END)
+    assert "cutoffs.latest 2010-08-14 ends 2010-11-12, after cutoffs.test 2010-08-24" in str(
         caught.value
     )
     assert "set cutoffs.latest at least 90 days before cutoffs.test" in str(caught.value)
@@ -208,7 +227,7 @@ def test_a_label_window_past_the_end_is_refused() -> None:
 def test_both_problems_are_listed_at_once() -> None:
     """A window past the end and one into the test block are told together."""
     with pytest.raises(ConfigError) as caught:
-        divided(moments_of(test=880, latest=860), 90, WORLD_END)
+        divided(moments_of(test=880, latest=860, every=10), 90, WORLD_END)
     assert str(caught.value).count("the label window of") == 2
 
 

@@ -238,6 +238,73 @@ def test_equals_the_definition(depth: int, columns: int, shared: int, seed: int)
     assert planned.mean == pytest.approx(mean, abs=1e-9)
 
 
+# --- splits by category --------------------------------------------------------------------------
+
+
+@settings(max_examples=12)
+@given(
+    depth=st.integers(1, 7),
+    codes=st.integers(2, 40),
+    one_hot=st.sampled_from([1, 4, 50]),
+    objective=st.sampled_from(["binary:logistic", "reg:tweedie"]),
+    seed=st.integers(0, 99),
+)
+def test_categories_equal_xgboost(
+    depth: int, codes: int, one_hot: int, objective: str, seed: int
+) -> None:
+    """Sets of codes and single ones, missing codes and codes beyond those that were learned."""
+    rng = np.random.default_rng(seed)
+    X = rows(400, 4, seed)
+    for column in (1, 2):
+        X[:, column] = np.where(rng.random(400) < 0.1, np.nan, rng.integers(0, codes, 400))
+    chosen = rng.random(codes) < 0.4
+    told = np.where(np.isnan(X[:, 1]), False, chosen[np.nan_to_num(X[:, 1]).astype(int)])
+    y = (told + np.nan_to_num(X[:, 0]) * 0.3 + rng.normal(size=400) * 0.3 > 0.4).astype(float)
+    kinds = ["q", "c", "c", "q"]
+    data = xgboost.DMatrix(X, label=y, feature_types=kinds, enable_categorical=True)
+    settings_ = {
+        "objective": objective, "max_depth": depth, "max_cat_to_onehot": one_hot, "nthread": 1,
+        "min_child_weight": 0.1, "tree_method": "hist", "seed": seed,
+    }  # fmt: skip
+    booster = xgboost.train(settings_, data, 12)
+    beyond = X.copy()
+    beyond[:40, 1] = codes + 3
+    for asked in (X, beyond):
+        assert_same(booster, asked)
+    trees = Trees(booster)
+    singles = np.concatenate([trees.score(X[i : i + 1]) for i in range(30)])
+    assert np.array_equal(singles, trees.score(X)[:30])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, ""),
+        ({"categories_nodes": [3]}, "categories lie outside"),
+        ({"categories_nodes": [1]}, "not those of its splits"),
+        ({"split_type": [0, 0, 0]}, "not those of its splits"),
+        ({"categories_sizes": [9]}, "categories lie outside"),
+        ({"categories_segments": [4]}, "categories lie outside"),
+        ({"categories": [0, -2]}, "no code"),
+        ({"categories": [0, 1 << 20]}, "no code"),
+        ({"split_indices": [2, 0, 0]}, "beyond the 2"),
+        ({"split_indices": [math.nan, 0, 0]}, "beyond the 2"),
+    ],
+)
+def test_malformed_categories_are_refused(change: dict[str, Any], says: str) -> None:
+    """No code is looked up before it was checked."""
+    words = {
+        "split_type": [1, 0, 0], "categories": [0, 2], "categories_nodes": [0],
+        "categories_segments": [0], "categories_sizes": [2],
+    }  # fmt: skip
+    tree = {**three(), **words, **change}
+    if not says:
+        assert Nodes.of([tree, three()], 2).words == [(1, (0, 2))]
+        return
+    with pytest.raises(DataError, match=says):
+        Nodes.of([three(), tree], 2)
+
+
 # --- what is refused and what is left to XGBoost -------------------------------------------------
 
 
@@ -311,18 +378,6 @@ def test_other_boosters_are_unsupported(parameters: dict[str, Any], says: str) -
     """What is no plain sum of trees is left to XGBoost, with the reason."""
     with pytest.raises(Unsupported, match=says):
         Trees(boosted(rows(100, 3), 3, **parameters))
-
-
-def test_splits_by_category_are_unsupported() -> None:
-    """XGBoost's sets of categories have no limit to compare with."""
-    rng = np.random.default_rng(0)
-    codes = rng.integers(0, 9, size=(300, 2)).astype(np.float64)
-    data = xgboost.DMatrix(
-        codes, label=codes[:, 0] % 3 == 1, feature_types=["c", "c"], enable_categorical=True
-    )
-    booster = xgboost.train({"tree_method": "hist", "max_depth": 2}, data, 2)
-    with pytest.raises(Unsupported, match="category"):
-        Trees(booster)
 
 
 def test_margins_that_differ_are_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:

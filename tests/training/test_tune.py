@@ -61,7 +61,7 @@ def test_all_problems_of_a_space_are_listed_at_once() -> None:
         },
     )
     with pytest.raises(ConfigError) as caught:
-        check_space(search, Part(use="gbm.Gbm"))
+        check_space(search, Part(use="gbm.Gbm"), "event")
     message = str(caught.value)
     assert "search.metric: 'auc' is unknown; known: ['accuracy', 'average_precision'" in message
     assert "search.space.max_leaves: gbm.Gbm has no such field; it has ['colsample" in message
@@ -75,7 +75,7 @@ def test_all_problems_of_a_space_are_listed_at_once() -> None:
 def test_a_fraction_for_a_whole_number_is_refused() -> None:
     """A bound that the field's type does not take is named."""
     with pytest.raises(ConfigError, match=r"search\.space\.max_depth: 2\.5: .*valid integer"):
-        check_space(SearchConfig(space={"max_depth": (2.5, 4)}), Part(use="gbm.Gbm"))
+        check_space(SearchConfig(space={"max_depth": (2.5, 4)}), Part(use="gbm.Gbm"), "event")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_bound_of_another_shape_is_refused(space: dict[str, Any]) -> None:
 def test_a_fitting_space_is_accepted() -> None:
     """Bounds that the config accepts pass, equal ones too."""
     space = {"max_depth": (2, 5), "reg_lambda": (1, 30, "log"), "subsample": (0.8, 0.8)}
-    check_space(SearchConfig(space=space), Part(use="gbm.Gbm"))
+    check_space(SearchConfig(space=space), Part(use="gbm.Gbm"), "event")
 
 
 # --- the search ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees by XGBoost, scored and explained in log-odds."""
+"""Gradient-boosted trees by XGBoost: events in log-odds, amounts in log-currency."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from features.settings import Strict
-from training.contract import Explanation, Floats, matrix
+from training.contract import Explanation, Floats, category_columns, matrix
 
 if TYPE_CHECKING:
     import xgboost
@@ -41,7 +41,7 @@ class GbmConfig(Strict):
 
 
 class Gbm:
-    """XGBoost with the histogram method and native missing values.
+    """XGBoost with the histogram method, native missing values and native categories.
 
     Answers come from the compiled trees of :mod:`training.models.trees`: scores equal to XGBoost's
     to the bit, explanations to rounding. XGBoost answers itself where :attr:`unsupported` says why.
@@ -60,21 +60,25 @@ class Gbm:
     def fit(
         self, X: pd.DataFrame, y: Floats, *, weight: Floats | None = None, seed: int = 0
     ) -> None:
-        """Boost the logistic loss."""
+        """Boost the loss of :meth:`_loss`; a column with categories is split by sets of them."""
         import xgboost
 
         self.columns = tuple(X.columns)
         settings = self.config.model_dump()
         rounds = settings.pop("trees")
-        data = xgboost.DMatrix(matrix(X, self.columns), label=y, weight=weight)
-        parameters = {
-            "objective": "binary:logistic",
-            "tree_method": "hist",
-            "seed": seed,
-            **settings,
-        }
+        words = set(category_columns(X))
+        data = xgboost.DMatrix(
+            matrix(X, self.columns), label=y, weight=weight, enable_categorical=True,
+            feature_types=["c" if name in words else "q" for name in self.columns],
+        )  # fmt: skip
+        parameters = {"tree_method": "hist", "seed": seed, **settings, **self._loss()}
+        parameters.pop("variance_power", None)
         self._booster = xgboost.train(parameters, data, num_boost_round=rounds)
         self._trees = None
+
+    def _loss(self) -> dict[str, object]:
+        """XGBoost's objective."""
+        return {"objective": "binary:logistic"}
 
     def _compiled(self) -> "Trees | str":
         """The booster's trees, compiled on first use, or why they are not."""
@@ -96,7 +100,7 @@ class Gbm:
         return found if isinstance(found, str) else ""
 
     def score(self, X: Floats) -> Floats:
-        """Margins in log-odds, shape (n_rows,)."""
+        """Margins, shape (n_rows,)."""
         assert self._booster is not None, "fit or load first"
         if len(X) <= MANY and not isinstance(trees := self._compiled(), str):
             return trees.score(X).astype(np.float64)
@@ -135,3 +139,27 @@ class Gbm:
         self.explain(np.zeros((1, len(columns))))
         if self.unsupported:
             log.warning("explained by XGBoost itself, some 20 times slower: %s", self.unsupported)
+
+
+class TweedieConfig(GbmConfig):
+    """Settings of the trees, and of how amounts are spread."""
+
+    variance_power: float = Field(default=1.3, gt=1, lt=2)
+    """Variance grows as this power of the mean: near 1 like counts, near 2 like sizes."""
+
+
+class Tweedie(Gbm):
+    """The same trees for amounts: many are zero, some are large, none is below zero.
+
+    Jørgensen (1987): for powers between 1 and 2 a Tweedie variable is a Poisson number of gamma
+    sizes, as spend is a number of orders. The link is the logarithm, so a score is the logarithm of
+    an expected value and contributions multiply it.
+    """
+
+    config: TweedieConfig
+    answers = ("amount",)
+    space = "log-currency"
+
+    def _loss(self) -> dict[str, object]:
+        power = self.config.variance_power
+        return {"objective": "reg:tweedie", "tweedie_variance_power": power}

@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import Field
 
 from features.settings import Strict
-from training.contract import Explanation, Floats, matrix
+from training.contract import Explanation, Floats, category_columns, matrix
 
 FILE = "model.npz"
 
@@ -25,8 +25,9 @@ class LogisticConfig(Strict):
 class Logistic:
     """A linear model that no heavy tail can upset: each feature enters as its rank in [-1, 1].
 
-    A missing value enters as rank 0 and as a flag with its own weight; both add to one
-    contribution, so that explanations stay in the original columns.
+    A missing value enters as rank 0 and as a flag with its own weight, a category as rank 0 and as
+    a flag for its code; all add to one contribution, so that explanations stay in the original
+    columns.
     """
 
     config: LogisticConfig
@@ -48,24 +49,38 @@ class Logistic:
         values = matrix(X, self.columns)
         grid = np.linspace(0.0, 1.0, self.config.knots)
         knots = np.stack([_quantiles(column, grid) for column in values.T])
-        self._arrays = {"knots": knots}
+        flags = [
+            (self.columns.index(name), code)
+            for name in category_columns(X)
+            for code in range(len(X[name].cat.categories))
+        ]
+        self._arrays = {"knots": knots, "flags": np.array(flags, np.float64).reshape(-1, 2)}
         design = np.hstack(self._design(values))
         fitted = LogisticRegression(C=self.config.C, max_iter=1000, random_state=seed)
         fitted.fit(design, y, sample_weight=weight)
-        weights, missing = np.split(fitted.coef_[0], 2)
+        weights, missing, words = np.split(fitted.coef_[0], self._parts)
         self._arrays |= {
             "weights": weights,
             "missing": missing,
+            "words": words,
             "centre": design.mean(axis=0),
             "intercept": fitted.intercept_,
         }
 
-    def _design(self, X: Floats) -> tuple[Floats, Floats]:
-        """Ranks and missing flags, each of shape (n_rows, n_features)."""
+    @property
+    def _parts(self) -> list[int]:
+        """Where, in a line of the design, missing flags and flags of codes begin."""
+        return [len(self.columns), 2 * len(self.columns)]
+
+    def _design(self, X: Floats) -> tuple[Floats, Floats, Floats]:
+        """Ranks, missing flags, each (n_rows, n_features), and flags of codes (n_rows, n_codes)."""
         grid = np.linspace(-1.0, 1.0, self.config.knots)
         columns = [_rank(x, k, grid) for x, k in zip(X.T, self._arrays["knots"], strict=True)]
-        missing = np.isnan(X)
-        return np.where(missing, 0.0, np.stack(columns, axis=1)), missing.astype(np.float64)
+        missing, (owner, code) = np.isnan(X), self._arrays["flags"].T
+        words = X[:, owner.astype(int)] == code
+        ranks = np.where(missing, 0.0, np.stack(columns, axis=1))
+        ranks[:, np.unique(owner.astype(int))] = 0.0
+        return ranks, missing.astype(np.float64), words.astype(np.float64)
 
     def score(self, X: Floats) -> Floats:
         """Log-odds, shape (n_rows,)."""
@@ -74,12 +89,17 @@ class Logistic:
     def explain(self, X: Floats) -> Explanation:
         """Exact Shapley values of a linear model: weight times distance from the training mean."""
         a = self._arrays
-        ranks, missing = self._design(X)
-        rank_centre, missing_centre = np.split(a["centre"], 2)
+        ranks, missing, words = self._design(X)
+        rank_centre, missing_centre, word_centre = np.split(a["centre"], self._parts)
         contributions = a["weights"] * (ranks - rank_centre) + a["missing"] * (
             missing - missing_centre
         )
+        for j, word, weight, centre in zip(
+            a["flags"][:, 0].astype(int), words.T, a["words"], word_centre, strict=True
+        ):
+            contributions[:, j] += weight * (word - centre)
         base = a["intercept"] + a["weights"] @ rank_centre + a["missing"] @ missing_centre
+        base = base + a["words"] @ word_centre
         return Explanation(np.full(len(X), base[0]), contributions, X, self.columns, self.space)
 
     def save(self) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ import orjson
 
 from features.errors import DataError
 from training.contract import Floats
-from training.models.trees.nodes import Ints, Nodes, Singles, Unsupported, ints
+from training.models.trees.nodes import Ints, Nodes, Singles, Unsupported, Words, ints
 from training.models.trees.tables import Tables
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Trees:
     Raises
     ------
     Unsupported
-        If it is no plain sum of numeric trees, or its margins are not found again to the bit.
+        If it is no plain sum of trees, or its margins are not found again to the bit.
     DataError
         If it is damaged.
     """
@@ -70,11 +70,12 @@ class Trees:
     def __init__(self, booster: "xgboost.Booster") -> None:
         learner = orjson.loads(bytes(booster.save_raw("json")))
         self.n_columns = int(learner["learner"]["learner_model_param"]["num_feature"])
-        nodes = self.nodes = Nodes.of(_numeric(learner["learner"]), self.n_columns)
+        nodes = self.nodes = Nodes.of(_plain(learner["learner"]), self.n_columns)
         self.base = _base_margin(learner)
+        self._words = _look_ups(nodes.words)
         roots = np.flatnonzero(nodes.level == 0)
         self._walked = (
-            *(nodes.column, nodes.limit, nodes.missing_right, nodes.left, nodes.value),
+            *(nodes.input, nodes.limit, nodes.missing_right, nodes.left, nodes.value),
             *(ints(roots), ints(np.maximum.reduceat(nodes.level, roots))),
         )
         rows = self._probes()
@@ -115,23 +116,40 @@ class Trees:
         contributions = np.empty((len(X), self.n_columns))
         for at in range(0, len(X), ROWS):
             x = self._turned(X[at : at + ROWS])
-            out = np.zeros(x.shape)
+            out = np.zeros((self.n_columns, x.shape[1]))
             tables.add(x, out)
             contributions[at : at + ROWS] = out.T
         return tables.mean + float(self.base), contributions
 
     def _turned(self, X: Floats) -> Singles:
-        """A copy by columns in float32; what is too large becomes infinite, as in XGBoost."""
+        """A copy by columns in float32; what is too large becomes infinite, as in XGBoost.
+
+        Below the columns one row for each set of codes: whether the column's code is in it. So a
+        split by category is one by number, at one half.
+        """
         if X.ndim != 2 or X.shape[1] != self.n_columns:
             raise DataError(f"rows of shape {X.shape} for a model of {self.n_columns} columns")
+        if not self._words:
+            with np.errstate(over="ignore"):
+                return np.array(X.T, dtype=np.float32, order="C")
+        x = np.empty((self.n_columns + len(self.nodes.words), len(X)), np.float32)
         with np.errstate(over="ignore"):
-            return np.array(X.T, dtype=np.float32, order="C")
+            x[: self.n_columns] = X.T
+        for column, rows, table in self._words:
+            code, none = x[column], table.shape[1] - 2
+            known = (code >= 0) & (code < none)  # others are in no set
+            place = np.where(known, code, np.where(np.isnan(code), none + 1, none))
+            x[self.n_columns + rows] = table[:, place.astype(np.intp)]
+        return x
 
     def _probes(self) -> Floats:
         """Rows on the limits of the trees and just below, some values missing."""
         rng = np.random.default_rng(0)
         rows = rng.normal(size=(64, self.n_columns))
-        column, limit = (part[self.nodes.split] for part in self._walked[:2])
+        for owner, _, table in self._words:
+            rows[:, owner] = rng.integers(0, table.shape[1] - 1, size=64)
+        by_number = self.nodes.split & (self.nodes.input < self.n_columns)
+        column, limit = (part[by_number] for part in self._walked[:2])
         if len(column):
             some = rng.integers(0, len(column), size=(64, 4 * self.n_columns))
             near = np.where(some % 2, limit[some], np.nextafter(limit[some], np.float32(-np.inf)))
@@ -140,8 +158,8 @@ class Trees:
         return rows
 
 
-def _numeric(learner: Any) -> list[dict[str, Any]]:
-    """The trees of a learner that is a plain sum of numeric trees."""
+def _plain(learner: Any) -> list[dict[str, Any]]:
+    """The trees of a learner that is a plain sum of trees."""
     booster, sizes = learner["gradient_booster"], learner["learner_model_param"]
     if booster["name"] != "gbtree":
         raise Unsupported(f"its booster is {booster['name']}")
@@ -150,10 +168,25 @@ def _numeric(learner: Any) -> list[dict[str, Any]]:
         raise Unsupported("it has several outputs")
     if not model["trees"]:
         raise Unsupported("it has no trees")
-    if any(any(tree["split_type"]) for tree in model["trees"]):
-        raise Unsupported("it splits by category")
     trees: list[dict[str, Any]] = model["trees"]
     return trees
+
+
+def _look_ups(words: list[Words]) -> list[tuple[int, Ints, Singles]]:
+    """For each column with sets: their rows, and (n_sets, n_codes + 2) of 1 = in the set.
+
+    The last two entries are for codes that no set knows, and for missing values.
+    """
+    found = []
+    for column in sorted({owner for owner, _ in words}):
+        rows = [i for i, (owner, _) in enumerate(words) if owner == column]
+        size = 1 + max(words[i][1][-1] for i in rows)
+        table = np.zeros((len(rows), size + 2), np.float32)
+        table[:, -1] = np.nan
+        for line, i in zip(table, rows, strict=True):
+            line[list(words[i][1])] = 1.0
+        found.append((column, ints(rows), table))
+    return found
 
 
 def _base_margin(learner: Any) -> np.float32:
@@ -167,6 +200,7 @@ def _base_margin(learner: Any) -> np.float32:
     first = model["trees"][0]
     leaf = {key: part[:1] if isinstance(part, list) else part for key, part in first.items()}
     leaf |= {"left_children": [-1], "right_children": [-1], "split_conditions": [0.0]}
+    leaf |= {key: [] for key in leaf if key.startswith("categories")} | {"split_type": [0]}
     leaf["tree_param"] = first["tree_param"] | {"num_nodes": "1", "num_deleted": "0"}
     model |= {"trees": [leaf], "tree_info": [0], "iteration_indptr": [0, 1]}
     model["gbtree_model_param"] = {"num_parallel_tree": "1", "num_trees": "1"}

@@ -16,6 +16,9 @@ ARRAYS = (
     "left_children", "right_children", "split_indices", "split_conditions", "default_left",
     "sum_hessian",
 )  # fmt: skip
+MAX_CODES = 1 << 16
+Words = tuple[int, tuple[int, ...]]
+"""A column and the codes of it that go right."""
 
 
 class Unsupported(Exception):
@@ -41,6 +44,11 @@ class Nodes:
     left: Ints
     """The left child; the right one follows it. A leaf is its own."""
     column: Ints
+    """The feature that a split is about."""
+    input: Ints
+    """The row of turned data that it looks at: the feature's own, or one of ``words``."""
+    words: list[Words]
+    """Sets of codes; the i-th is looked at in row ``n_columns + i``: 1 = in the set, 0 = not."""
     limit: Singles
     """Smaller values go left; NaN in a leaf."""
     missing_right: Ints
@@ -64,7 +72,7 @@ class Nodes:
         Raises
         ------
         DataError
-            If children, columns, limits or leaves cannot be those of a tree.
+            If children, columns, limits, words or leaves cannot be those of a tree.
         """
         sizes = np.array([len(tree["left_children"]) for tree in trees])
         for tree, size in zip(trees, sizes, strict=True):
@@ -88,11 +96,19 @@ class Nodes:
                 raise DataError("a tree comes to a node twice; train again")
             level[here] = len(levels) - 1
             levels.append(children[here[split[here]]].ravel())
+        looked, words = column.copy(), dict[Words, int]()
+        for tree, begin in zip(trees, begins.tolist(), strict=True):
+            for node, codes in _by_words(tree).items():
+                if not 0 <= column[begin + node] < n_columns:
+                    raise DataError(f"a tree asks a column beyond the {n_columns}; train again")
+                one = int(column[begin + node]), codes
+                looked[begin + node] = n_columns + words.setdefault(one, len(words))
+        condition = np.where(split & (looked >= n_columns), 0.5, condition)
         kept = np.concatenate(levels)
         kept = kept[np.argsort(owner[kept], kind="stable")]
         place = np.zeros(len(split), np.int64)
         place[kept] = np.arange(len(kept))
-        split, column = split[kept], column[kept]
+        split, column, looked = split[kept], column[kept], looked[kept]
         with np.errstate(over="ignore"):
             single, cover = condition[kept].astype(np.float32), cover[kept].astype(np.float32)
         if not ((column >= 0) & (column < n_columns) & (column % 1 == 0))[split].all():
@@ -104,9 +120,28 @@ class Nodes:
             level=ints(level[kept]),
             left=ints(np.where(split, place[children[kept, 0]], np.arange(len(kept)))),
             column=ints(np.where(split, column, 0)),
+            input=ints(np.where(split, looked, 0)),
+            words=list(words),
             limit=np.where(split, single, np.float32(np.nan)),
             missing_right=ints(split & (default_left[kept] == 0)),
             value=single,
             cover=cover.astype(np.float64),
             split=split,
         )
+
+
+def _by_words(tree: dict[str, Any]) -> dict[int, tuple[int, ...]]:
+    """Node that splits by category -> the codes that go right."""
+    codes, found = tree.get("categories", []), {}
+    parts = (tree.get(f"categories_{part}", []) for part in ("nodes", "segments", "sizes"))
+    for node, begin, size in zip(*parts, strict=True):
+        chosen = tuple(sorted(codes[begin : begin + size]))
+        if not 0 <= node < len(tree["left_children"]) or len(chosen) != size or size < 1:
+            raise DataError("a tree's categories lie outside of it; train again")
+        if chosen[0] < 0 or chosen[-1] >= MAX_CODES:
+            raise DataError("a tree's category is no code; train again")
+        found[int(node)] = chosen
+    asked = np.flatnonzero(tree.get("split_type", []))
+    if sorted(found) != asked.tolist():
+        raise DataError("a tree's categories are not those of its splits; train again")
+    return found

@@ -194,7 +194,7 @@ class Tables:
         return cls(
             trees=lines(np.searchsorted(nodes.tree[asked], every), np.searchsorted(tree, every)),
             steps=lines(
-                *(local[before], local[after], nodes.column[asked]),
+                *(local[before], local[after], nodes.input[asked]),
                 *(nodes.missing_right[asked], side, bit),
             ),
             limits=nodes.limit[asked],
@@ -206,7 +206,7 @@ class Tables:
         )
 
     def add(self, x: Singles, out: Floats) -> None:
-        """Add the contributions of rows ``x`` to ``out``, both of shape (n_columns, n_rows)."""
+        """Add the contributions of turned rows ``x`` to ``out`` of shape (n_columns, n_rows)."""
         off = np.empty((self.places, x.shape[1]), np.int32)
         off[0] = 0
         plan = self.trees, self.steps, self.limits, self.groups, self.columns, self.table

@@ -1,0 +1,230 @@
+"""Staged records -> typed rows, each with one disposition.
+
+Typing and rules are Ibis expressions. A record's disposition is decided in this order: it does not
+split, a column cannot be typed, it repeats another delivery, the first rule that fits.
+"""
+
+import functools
+import operator
+from collections.abc import Callable
+from datetime import datetime
+
+import ibis
+import ibis.expr.types as ir
+
+from features import columns as c
+from features.feeds import (
+    DTYPES,
+    UNIT_PRICE,
+    ColumnType,
+    Condition,
+    Feed,
+    Repeats,
+    SourceColumn,
+    constant_value,
+    targets,
+    type_of,
+)
+from features.schema import TableSchema
+from features.staging import BLANK
+
+INTEGER_TEXT = r"^[+-]?\d+(\.0*)?$"
+DECIMAL_TEXT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+DECIMAL, MONEY = "decimal(18, 4)", "decimal(30, 12)"
+MOST = 10**12
+# A slipped digit in one year would move the source's first or last day, and all cutoffs with it.
+EARLIEST, LATEST = datetime(1970, 1, 1), datetime(2100, 1, 1)
+STAGED = ("row", "line", "lines", "raw", "problem", "file")
+"""What is known of a record before it is typed; stands beside its columns as ``_row`` and so on."""
+DISPOSITION = "_disposition"
+ACCEPTED, QUARANTINED = "accepted", "quarantined:"
+
+
+def try_strptime(text: str, format: str) -> datetime:
+    """DuckDB's parser that gives NULL instead of an error; only its name and types count here."""
+    raise NotImplementedError
+
+
+time_or_null: Callable[..., ir.Value] = ibis.udf.scalar.builtin(try_strptime)
+
+
+def disposed(staged: ir.Table, schema: TableSchema, feed: Feed) -> ir.Table:
+    """``staged`` with the columns of ``feed`` typed, and where each record belongs.
+
+    Parameters
+    ----------
+    staged
+        ``_row`` and the others of ``STAGED``, and the texts of the file under ``text:<name>``.
+
+    Returns
+    -------
+    ibis.Table
+        ``STAGED``, the declared columns, ``is_return`` for order lines and the disposition:
+        ``accepted``, or ``quarantined:``, ``duplicate:`` or ``filtered:`` with the reason.
+    """
+    typed = _typed(staged, schema, feed)
+    if c.IS_RETURN in schema and c.IS_RETURN not in feed.columns:
+        back = _all(typed, feed.returns) if feed.returns else ibis.literal(False)
+        typed = typed.mutate(**{c.IS_RETURN: back})
+    branches: list[tuple[ir.BooleanValue, str | ir.StringValue]] = [
+        (typed._untyped == BLANK, f"filtered:{BLANK}"),
+        (typed._untyped.notnull(), ibis.literal(QUARANTINED) + typed._untyped),
+    ]
+    if feed.repeats:
+        branches.append((_surplus_copy(typed, feed, feed.repeats), "duplicate:repeats"))
+    for name, rule in feed.rules.items():
+        if rule.then != "keep":
+            kind = "quarantined" if rule.then == "quarantine" else "filtered"
+            branches.append((_all(typed, rule.when), f"{kind}:{name}"))
+    needed = [name for name, target in targets(schema).items() if target.required]
+    loose = [name for name in needed if feed.columns[name].required is False]
+    branches += [(typed[name].isnull(), f"{QUARANTINED}{name}: empty") for name in loose]
+    if not feed.net_returns:
+        branches.append((typed[c.IS_RETURN], "filtered:returns (gross figures)"))
+    return typed.mutate(**{DISPOSITION: ibis.cases(*branches, else_=ACCEPTED)})
+
+
+def _typed(staged: ir.Table, schema: TableSchema, feed: Feed) -> ir.Table:
+    values: dict[str, ir.Value] = {}
+    problems: list[ir.StringValue] = []
+    wanted = targets(schema)
+    for name, column in feed.columns.items():
+        kind = type_of(schema, name, column)
+        assert kind is not None, "load_source has seen to it"
+        values[name], given, reasons = _value(staged, column, kind)
+        problems += [_if(met, f"{name}: {reason}") for reason, met in reasons.items()]
+        required = column.required
+        if required is None:
+            required = name == feed.clock or name == UNIT_PRICE or (
+                name in wanted and wanted[name].required
+            )  # fmt: skip
+        if required:
+            problems.append(_if(~given, f"{name}: empty"))
+    if UNIT_PRICE in values:
+        quantity, price = values[c.QUANTITY], values[UNIT_PRICE]
+        amount = quantity.cast("float64") * price.cast("float64")
+        problems.append(_if(~_bounded(amount), f"quantity and amount: beyond {MOST}"))
+    kept = {f"_{name}": staged[f"_{name}"] for name in STAGED}
+    return staged.select(**kept, **values, _untyped=ibis.coalesce(staged._problem, *problems))
+
+
+def _value(
+    staged: ir.Table, column: SourceColumn, kind: ColumnType
+) -> tuple[ir.Value, ir.BooleanValue, dict[str, ir.BooleanValue]]:
+    """The typed value, whether the record gives one, and what is wrong where it cannot be had."""
+    if column.constant is not None:
+        value = ibis.literal(constant_value(column.constant, kind))
+        return value.cast(_ibis(kind)), ibis.literal(True), {}
+    if column.row:
+        return staged._row.cast(str), ibis.literal(True), {}
+    texts = [staged[f"text:{name}"].strip().nullif("") for name in column.source]
+    if kind == "text":
+        texts = [functools.reduce(lambda joined, text: joined + "-" + text, texts)]
+    given: ir.BooleanValue = ibis.literal(True)
+    reasons: dict[str, ir.BooleanValue] = {}
+    values = []
+    for text in texts:
+        given = given & text.notnull()
+        if column.extract:
+            found = ibis.ifelse(
+                text.re_search(column.extract), text.re_extract(column.extract, 1), ibis.null(str)
+            ).nullif("")
+            _blame(reasons, f"does not match {column.extract}", text, found)
+            text = found
+        if column.upper:
+            text = text.upper()
+        if column.map:
+            ours = text.substitute(
+                column.map, else_=text if column.unmapped == "keep" else ibis.null(str)
+            )
+            if column.unmapped == "missing":
+                given = given & (text.isnull() | ours.notnull())
+            else:
+                _blame(reasons, "not in its map", text, ours)
+            text = ours
+        value = _parsed(text, column, kind)
+        _blame(reasons, f"no time as {column.format}" if kind == "timestamp" else f"no {kind}",
+               text, value)  # fmt: skip
+        values.append(value)
+    total = functools.reduce(operator.add, values)
+    if kind in ("integer", "money"):
+        reasons[f"amount beyond {MOST}"] = ~_bounded(total)
+    return total, given, reasons
+
+
+def _blame(
+    reasons: dict[str, ir.BooleanValue], reason: str, before: ir.Value, after: ir.Value
+) -> None:
+    lost = before.notnull() & after.isnull()
+    reasons[reason] = reasons[reason] | lost if reason in reasons else lost
+
+
+def _parsed(text: ir.StringValue, column: SourceColumn, kind: ColumnType) -> ir.Value:
+    # The engine alone would read "3.7" as 4, "1_000" and "0x1F" as integers and "epoch" as a time.
+    if kind == "integer":
+        return _matching(text, INTEGER_TEXT).try_cast("int64")
+    if kind == "decimal":
+        return _matching(text, DECIMAL_TEXT).try_cast(DECIMAL)
+    if kind == "money":
+        exact = _matching(text, DECIMAL_TEXT).try_cast(MONEY)
+        return (exact * 100).round(0).try_cast("int64")
+    if kind == "number":
+        number = _matching(text, DECIMAL_TEXT).try_cast("float64")
+        return ibis.ifelse(number.isinf(), None, number)
+    if kind == "boolean":
+        return ibis.cases((text == "true", True), (text == "false", False), else_=ibis.null(bool))
+    if kind == "timestamp":
+        time = time_or_null(_matching(text, "[0-9]"), column.format).cast("timestamp(6)")
+        return ibis.ifelse((time >= EARLIEST) & (time < LATEST), time, None)
+    return text
+
+
+def _matching(text: ir.StringValue, pattern: str) -> ir.StringValue:
+    return ibis.ifelse(text.re_search(pattern), text, None)
+
+
+def _bounded(number: ir.NumericValue) -> ir.BooleanValue:
+    return number.between(-MOST, MOST)
+
+
+def _if(met: ir.BooleanValue, reason: str) -> ir.StringValue:
+    return ibis.ifelse(met, reason, ibis.null(str))
+
+
+def _ibis(kind: ColumnType) -> str:
+    return {"timestamp": "timestamp(6)", "decimal": DECIMAL}.get(kind, str(DTYPES[kind]))
+
+
+def _all(table: ir.Table, conditions: tuple[Condition, ...]) -> ir.BooleanValue:
+    met = ibis.literal(True)
+    for condition in conditions:
+        column = table[condition.column]
+        if condition.missing is not None:
+            test = column.isnull() if condition.missing else column.notnull()
+        elif condition.matches is not None:
+            test = column.re_search(condition.matches)
+        elif condition.not_matches is not None:
+            test = ~column.re_search(condition.not_matches)
+        elif condition.below is not None:
+            test = column < condition.below
+        elif condition.at_least is not None:
+            test = column >= condition.at_least
+        else:
+            test = column == condition.equals
+        met = met & test.fill_null(False)
+    return met
+
+
+def _surplus_copy(typed: ir.Table, feed: Feed, repeats: Repeats) -> ir.BooleanValue:
+    """In the repeated period every record came ``copies`` times: all but each n-th are surplus.
+
+    An order-free rule: k equal records keep ceil(k / copies) of them, the earliest rows first.
+    """
+    time = typed[c.EVENT_TIME]
+    inside = (time >= repeats.first_day) & (time < repeats.end_day)
+    equal = [typed[name] for name, column in feed.columns.items() if column.source] + [inside]
+    window = ibis.window(group_by=equal, order_by=typed._row)
+    rank = ibis.row_number().over(window)
+    copies = typed.count().over(ibis.window(group_by=equal))
+    kept = (copies + (repeats.copies - 1)) // repeats.copies
+    return (inside & (rank >= kept)).fill_null(False)

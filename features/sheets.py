@@ -1,0 +1,64 @@
+"""Raw files -> staged files, each read once with all that any feed wants of it."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.engine import available_threads
+from features.errors import DataError
+from features.feeds import Feed
+from features.staging import Dialect, Staged, stage
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A staged file: what some feed reads of it, as text."""
+
+    name: str
+    path: Path
+    counts: Staged
+    texts: Mapping[str, str]
+    """Column of the file -> column of the staged file."""
+
+
+def stage_all(
+    feeds: Mapping[str, Feed], files: Mapping[str, list[Path]], folder: Path
+) -> dict[str, tuple[Sheet, ...]]:
+    """The staged files of each feed, written to ``folder``.
+
+    Raises
+    ------
+    DataError
+        If files cannot be read to their end or lack columns; all of them are named.
+    """
+    wanted: dict[tuple[Path, Dialect], dict[str, str]] = {}
+    for name, feed in feeds.items():
+        for path in files[name]:
+            texts = wanted.setdefault((path, feed.dialect), {})
+            for raw in feed.reads:
+                texts.setdefault(raw, f"text{len(texts)}")
+
+    def staged(number: int) -> Sheet | str:
+        (path, dialect), texts = items[number]
+        out = folder / f"{number}.parquet"
+        try:
+            counts = stage(path, dialect, {name: raw for raw, name in texts.items()}, 0, out)
+        except DataError as error:
+            return str(error)
+        return Sheet(path.name, out, counts, texts)
+
+    items = list(wanted.items())
+    # The threads wait: each file is read by a child process of its own.
+    with ThreadPoolExecutor(available_threads()) as pool:
+        done = list(pool.map(staged, range(len(items))))
+    if broken := [sheet for sheet in done if isinstance(sheet, str)]:
+        raise DataError("\n".join(broken))
+    sheets = dict(zip(wanted, done, strict=True))
+    return {
+        name: tuple(
+            sheet for path in files[name]
+            if isinstance(sheet := sheets[path, feed.dialect], Sheet)
+        )
+        for name, feed in feeds.items()
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Tests of the published purchase models: other derivations, simulations, published tables."""
