@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCE ?= simulated
 PIPELINES ?= churn
-PYTEST := $(BIN)/python -m pytest
+# By file, so that what a file's tests share is made once.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup spark demo test test-all lint bench ui clean lock
