@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -82,7 +83,7 @@ def nothing_published(source: str) -> DataError:
     )
 
 
-class Closing:
+class Closing(ABC):
     """What can be closed is closed at the end of a ``with``."""
 
     def __enter__(self) -> Self:
@@ -91,9 +92,9 @@ class Closing:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Give back what the calling thread holds."""
-        raise NotImplementedError
 
 
 # --- SQLite ---------------------------------------------------------------------------------

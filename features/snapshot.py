@@ -101,7 +101,7 @@ def build_features(
         If a set does not keep its promises; no part of that pass is published.
     """
     sets = feature_sets(plan)
-    _check_reads(stored, plan, sets, moments.all)
+    _check_fit(stored, plan, sets, moments.all)
     columns = declared(sets)
     spelled = [(part.use, built.config) for part, built in zip(plan.features, sets, strict=True)]
     base = fingerprint(
@@ -148,9 +148,11 @@ def _parts(
         chunks = [missing[start : start + step] for start in range(0, len(missing), step)]
         writing: dict[datetime, Future[Published]] = {}
         try:
-            passes = Passes(tables, sets)
+            passes = Passes(tables.backend, tables.asof, sets)
             with ThreadPoolExecutor(available_threads()) as pool:
                 for chosen in [group for chunk in chunks for group in tables.passes(chunk)]:
+                    if tables.merging:  # who is who, and so every statement, depends on the cutoff
+                        passes = Passes(tables.backend, tables.asof, sets)
                     table = passes.at(chosen)
                     # One pass is written while the next is computed, and not more than one.
                     parts |= {t: written.result() for t, written in writing.items()}
@@ -182,7 +184,7 @@ def _part_name(cutoff: datetime) -> str:
     return f"features-{cutoff:%Y-%m-%dT%H%M%S}.parquet"
 
 
-def _check_reads(
+def _check_fit(
     stored: Stored, plan: FeaturePlan, sets: Sequence[FeatureSet], cutoffs: Sequence[datetime]
 ) -> None:
     problems = []

@@ -178,13 +178,13 @@ def _undeclared(kit: Kit, part: FeatureSet) -> list[str]:
     view = kit.seen
     if not all(view.has(name) for name in part.reads):
         return problems
-    said = len(kit.tape.said)
+    heard = len(kit.listener.heard)
     try:
         schema = part.build(view).schema()
     except Exception as error:  # noqa: BLE001 - a user's set may fail in any way
         return [*problems, f"cannot be built: {error}"]
-    if len(kit.tape.said) > said:
-        problems.append(f"building asks the engine: {kit.tape.said[said][:60]}")
+    if len(kit.listener.heard) > heard:
+        problems.append(f"building asks the engine: {kit.listener.heard[heard][:60]}")
     expected = {c.CUSTOMER: ARROW["int64"], c.CUTOFF: ARROW["timestamp"]}
     expected |= {k.name: ARROW[k.dtype] for k in columns}
     found = {name: dtype.to_pyarrow() for name, dtype in schema.items()}

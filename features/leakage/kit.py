@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from features import columns as c
 from features.compute import KEYS, FeatureSet, compute
 from features.engine import connect
+from features.errors import DataError
 from features.leakage.worlds import World
+from features.passes import Passes
 from features.schema import FeatureColumn
 from features.views import View
 
@@ -31,42 +33,25 @@ Problems = dict[str, str]
 """Set -> what is wrong with it; "" where nothing is."""
 
 
-class Tape:
-    """A connection that remembers what was said to it, to say it again.
+class Listener:
+    """A connection that remembers what was asked of it."""
 
-    Most of the time of a computation goes into writing its SQL. A set is an expression that has
-    not seen the data, so the same statements hold for every world with the same cutoffs.
-    """
-
-    def __init__(self, connection: Any, said: list[tuple[str, str]]) -> None:
-        self._connection, self.said = connection, said
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.heard: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    def execute(self, statement: str) -> "Tape":
-        """Pass on and remember; what answers is listened to as well."""
-        self.said.append(("execute", statement))
-        return Tape(self._connection.execute(statement), self.said)
-
-    def sql(self, statement: str) -> Any:
+    def execute(self, statement: str, *more: Any) -> Any:
         """Pass on and remember."""
-        self.said.append(("sql", statement))
-        return self._connection.sql(statement)
+        self.heard.append(statement)
+        return self._connection.execute(statement, *more)
 
-    def again(self, said: Sequence[tuple[str, str]]) -> pa.Table | None:
-        """The feature table that is among the answers; None if something is not there any more."""
-        found = None
-        for verb, statement in said:
-            try:
-                answer = getattr(self._connection, verb)(statement)
-            except duckdb.CatalogException:  # a set that makes small tables of its own
-                return None
-            if verb == "sql" and tuple(answer.columns[: len(KEYS)]) == KEYS:
-                found = answer.to_arrow_table()
-            else:
-                answer.fetchall()
-        return found
+    def sql(self, statement: str, *more: Any) -> Any:
+        """Pass on and remember."""
+        self.heard.append(statement)
+        return self._connection.sql(statement, *more)
 
 
 class Kit:
@@ -87,8 +72,8 @@ class Kit:
     ) -> None:
         self.world, self.cutoffs, self.sets = world, tuple(cutoffs), dict(sets)
         self._backend = connect(threads=threads)
-        self.tape = self._backend.con = Tape(self._backend.con, [])
-        self._said: list[tuple[str, str]] = []
+        self.listener = self._backend.con = Listener(self._backend.con)
+        self._passes: Passes | None = None
 
     def close(self) -> None:
         """Let go of the engine."""
@@ -106,11 +91,14 @@ class Kit:
     @cached_property
     def reference(self) -> Computed:
         """Every set in the world as it is."""
-        view, start = self.seen, len(self.tape.said)
-        found = self._computed(view)
-        if not any(isinstance(table, str) for table in found.values()):
-            self._said = self.tape.said[start:]
-        return found
+        passes = Passes(self._backend, self._view_at, list(self.sets.values()))
+        self._load(self.world)
+        try:
+            table = passes.at(self.cutoffs)
+        except Exception:  # noqa: BLE001 - a user's set may fail in any way: tell which one it is
+            return {name: self._alone(self.seen, part) for name, part in self.sets.items()}
+        self._passes = passes
+        return self._by_set(table)
 
     @cached_property
     def asked(self) -> pa.Array:
@@ -125,16 +113,13 @@ class Kit:
 
     def in_other(self, world: World) -> Computed:
         """Every set in a world with other rows, from the same cutoffs."""
-        reference = self.reference
-        self._load(world)
-        table = self.tape.again(self._said) if self._said else None
-        if table is None:
+        if isinstance(next(iter(self.reference.values())), str) or self._passes is None:
             return self.at(self.cutoffs, world)
-        return {
-            name: table.select(expected.column_names).cast(expected.schema)
-            for name, expected in reference.items()
-            if isinstance(expected, pa.Table)
-        }
+        self._load(world)
+        try:
+            return self._by_set(self._passes.again())
+        except (duckdb.Error, DataError):  # such as a set that makes small tables of its own
+            return self.at(self.cutoffs, world)
 
     def differences(
         self, found: Computed, keep: Callable[[pa.Table], pa.Table] = lambda table: table
@@ -148,10 +133,10 @@ class Kit:
 
     def _load(self, world: World) -> dict[str, ir.Table]:
         for name, table in world.tables.items():
-            self.tape.register("loaded", table)
+            self.listener.register("loaded", table)
             copied = f'CREATE OR REPLACE TABLE "{name}" AS SELECT * FROM loaded'
-            self.tape.execute(copied).fetchall()
-            self.tape.unregister("loaded")
+            self.listener.execute(copied).fetchall()
+            self.listener.unregister("loaded")
         return {name: self._backend.table(name) for name in world.tables}
 
     def _computed(self, view: View) -> Computed:
@@ -159,8 +144,15 @@ class Kit:
             table = compute(self._backend, view, list(self.sets.values()))
         except Exception:  # noqa: BLE001 - a user's set may fail in any way: tell which one it is
             return {name: self._alone(view, part) for name, part in self.sets.items()}
+        return self._by_set(table)
+
+    def _by_set(self, table: pa.Table) -> Computed:
         names = {name: [*KEYS, *(k.name for k in self.declared(name))] for name in self.sets}
         return {name: table.select(columns) for name, columns in names.items()}
+
+    def _view_at(self, cutoffs: Sequence[datetime], moments: ir.Table) -> View:
+        tables = {name: self._backend.table(name) for name in self.world.tables}
+        return _Asking(tables, self.world.began, tuple(cutoffs), None, moments)
 
     def _alone(self, view: View, part: FeatureSet) -> pa.Table | str:
         try:
@@ -175,9 +167,9 @@ class _Asking(View):
 
     @cached_property
     def customers(self) -> ir.Table:
-        stranger = ibis.memtable(
-            {c.CUSTOMER: [STRANGER] * len(self.cutoffs), c.CUTOFF: list(self.cutoffs)},
-            schema={c.CUSTOMER: "int64", c.CUTOFF: "timestamp(6)"},
+        moments = self._moments
+        stranger = moments.select(
+            **{c.CUSTOMER: ibis.literal(STRANGER, type="int64"), c.CUTOFF: moments[c.CUTOFF]}
         )
         return View.customers.func(self).union(stranger)  # type: ignore[attr-defined]
 
