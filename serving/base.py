@@ -4,6 +4,9 @@ The routes are a FastAPI app whose handlers take the raw request and declare the
 documented like any other, and a request pays for one parse, one prediction and one ``dumps``.
 """
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,8 @@ from serving.guard import FAILED, Guard, Limits, Refused, Rule
 
 if TYPE_CHECKING:
     from serving.release import Release
-    from training.bundle import Bundle
+    from training.bundle import Loaded
+    from training.contract import Kind
 
 _STATIC = "/static_content"
 """Where BentoML keeps the files of Swagger UI, so that the docs page needs no internet."""
@@ -31,6 +35,8 @@ _HEALTH = ("GET", "HEAD")
 RULES = {
     "/predict": Rule(("POST",), body=True, shed=True),
     "/explain": Rule(("POST",), body=True, shed=True),
+    "/recommend": Rule(("POST",), body=True, shed=True),
+    "/similar": Rule(("POST",), body=True, shed=True),
     "/model": _LOOK,
     "/docs": _LOOK,
     "/openapi.json": _LOOK,
@@ -65,6 +71,23 @@ class Pin(BaseModel):
     """Exact tag; set by ``package`` when the Bento is built."""
 
 
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One documented route; with a schema it takes POST, else GET."""
+
+    path: str
+    handler: Callable[[Request], Awaitable[Response]]
+    summary: str
+    reply: type[BaseModel]
+    schema: dict[str, Any] | None = None
+    """JSON schema of the request's body."""
+    example: Any = None
+    """A body that is answered."""
+
+
 class RawRoute(APIRoute):
     """A route that hands the raw request to its handler; the rest of it is documentation."""
 
@@ -94,7 +117,16 @@ def new_app() -> FastAPI:
     return app
 
 
-def make_app(bundle: "Bundle", release: "Release") -> FastAPI:
+ROUTES: dict["Kind", str] = {
+    "event": "serving.endpoints",
+    "amount": "serving.endpoints",
+    "segments": "serving.segment_routes",
+    "lists": "serving.list_routes",
+}
+"""Kind of answer -> module whose ``routes(bundle, release)`` lists how it is served."""
+
+
+def make_app(bundle: "Loaded", release: "Release") -> FastAPI:
     """The app of one released bundle."""
     app = new_app()
     add_routes(app, bundle, release)
@@ -128,56 +160,46 @@ def open_release(app: FastAPI, folder: Path, task: str | None = None) -> None:
     add_routes(app, bundle, statement)
 
 
-def add_routes(app: FastAPI, bundle: "Bundle", release: "Release") -> None:
-    """Give ``app`` the routes of one released bundle."""
-    from serving.endpoints import JSON, Endpoints
-    from serving.replies import REFUSALS, ModelReply, RefusalReply, reply_types
+def add_routes(app: FastAPI, bundle: "Loaded", release: "Release") -> None:
+    """Give ``app`` the routes of one released bundle: those of its kind, and the docs page."""
+    from serving.replies import REFUSALS, RefusalReply
 
-    serves, answer = Endpoints(bundle, release), bundle.answer
-    app.title, app.version = f"{release.model}: predict and explain", str(release.version)
+    answer = bundle.answer
+    routes: list[Route] = import_module(ROUTES[answer.kind]).routes(bundle, release)
+    paths = ", ".join(route.path.strip("/") for route in routes if route.schema)
+    app.title, app.version = f"{release.model}: {paths}", str(release.version)
     app.description = (
         f"{answer.question} Answers come from version {release.version}, approved by "
-        f"{release.reviewer}; it learned from what had happened by {answer.cutoff}. /model lists "
-        "the columns with their meaning, /metrics counts requests for Prometheus, /readyz tells "
+        f"{release.reviewer}; it learned from what had happened by {answer.cutoff}. /model says "
+        "what is served and what it needs, /metrics counts requests for Prometheus, /readyz tells "
         "whether the service answers."
     )
-    predicted, explained = reply_types(answer)
     errors: dict[int | str, dict[str, Any]] = {
         status: {"model": RefusalReply, "description": said} for status, said in REFUSALS.items()
     }
-    content = {JSON: {"schema": serves.reader.schema()}}
-    body = {"requestBody": {"required": True, "content": content}}
-    app.add_api_route(
-        "/predict",
-        serves.predict,
-        methods=["POST"],
-        summary="Answers for 1 to 1,000 customers, in the order of the rows",
-        responses={200: {"model": predicted}, **errors},
-        openapi_extra=body,
-    )
-    app.add_api_route(
-        "/explain",
-        serves.explain,
-        methods=["POST"],
-        summary="The same answers with the contribution of every column",
-        responses={200: {"model": explained}, **errors},
-        openapi_extra=body,
-    )
-    app.add_api_route(
-        "/model",
-        serves.model,
-        methods=["GET"],
-        summary="What is served, and who approved it",
-        responses={200: {"model": ModelReply}, 401: errors[401], 500: errors[500]},
-    )
+    for route in routes:
+        extra: dict[str, Any] | None = None
+        refused: dict[int | str, dict[str, Any]] = {401: errors[401], 500: errors[500]}
+        if route.schema:
+            content = {JSON: {"schema": route.schema}}
+            extra, refused = {"requestBody": {"required": True, "content": content}}, errors
+        app.add_api_route(
+            route.path,
+            route.handler,
+            methods=["POST" if route.schema else "GET"],
+            summary=route.summary,
+            responses={200: {"model": route.reply}, **refused},
+            openapi_extra=extra,
+        )
     app.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
 
     def described() -> dict[str, Any]:
         """FastAPI's description with examples, from which it would drop every null."""
         spec = FastAPI.openapi(app)
-        for path in ("/predict", "/explain"):
-            sent = spec["paths"][path]["post"]["requestBody"]["content"][JSON]
-            sent["example"] = serves.reader.example()
+        for route in routes:
+            if route.schema:
+                sent = spec["paths"][route.path]["post"]["requestBody"]["content"][JSON]
+                sent["example"] = route.example
         return spec
 
     app.openapi = described  # type: ignore[method-assign]

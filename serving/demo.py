@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import numpy as np
 
 from features.errors import ConfigError, PerennialError
 from features.progress import Progress
@@ -19,7 +18,7 @@ from features.settings import Workspace
 from serving import replay
 from serving.serve import running
 from training import bundle as bundles
-from training import categories
+from training.bundle import Loaded
 from training.record import Record, champion
 
 log = logging.getLogger("perennial")
@@ -36,6 +35,15 @@ STEPS = (
 
 
 @dataclass(frozen=True)
+class Example:
+    """A request to try."""
+
+    path: str
+    body: Path
+    """File with the body."""
+
+
+@dataclass(frozen=True)
 class Made:
     """What the demo left behind for one pipeline."""
 
@@ -43,8 +51,7 @@ class Made:
     version: int
     report: str
     bento: str
-    example: Path
-    """A request body to try."""
+    example: Example
 
 
 def demo(
@@ -136,26 +143,21 @@ def _door(place: Workspace, package: str, *words: str) -> str:
 
 
 def _ask(
-    place: Workspace, address: str, bundle: bundles.Bundle, model: str, version: int, bento: str
-) -> Path:
-    """Ask for every golden row over real HTTP, record the check, and show one explanation."""
-    golden = bundle.golden
-    assert golden is not None, "a written bundle has golden rows"
+    place: Workspace, address: str, bundle: Loaded, model: str, version: int, bento: str
+) -> Example:
+    """Ask every golden request over real HTTP, record the check, and show one answer."""
     largest = replay.through_service(bundle, address)
-    evidence = {"rows": len(golden.X), "largest_difference": largest, "bento": bento}
+    evidence = {"largest_difference": largest, "bento": bento}
     Record(place.registry).append(
         "checked", model, version, bundle.digest, "demo", "golden rows over real HTTP", evidence
     )
-    log.info("      %d golden rows over HTTP: largest difference %.3g", len(golden.X), largest)
-    highest = int(np.argmax(golden.prediction))
-    rows = categories.rows(bundle.answer.columns, golden.X[highest : highest + 1])
-    reply = httpx.post(f"{address}/explain", json={"rows": rows}, timeout=60, trust_env=False)
-    explained, output = reply.json()["explanations"][0], bundle.answer.output
-    log.info("      the golden customer with the highest %s, %.3f:", output, explained[output])
-    for said in explained["reasons"]:
-        log.info("        - %s", said)
-    example = place.store / f"{model}.example.json"
-    example.write_text(json.dumps({"rows": rows}))
+    log.info("      golden requests over HTTP: largest difference %.3g", largest)
+    shown = bundle.shown()
+    reply = httpx.post(f"{address}{shown.path}", json=shown.body, timeout=60, trust_env=False)
+    for line in shown.say(reply.json()):
+        log.info("      %s", line)
+    example = Example(shown.path, place.store / f"{model}.example.json")
+    example.body.write_text(json.dumps(shown.body))
     return example
 
 
@@ -167,7 +169,7 @@ def summary(made: Sequence[Made]) -> list[str]:
             f"  {one.model} version {one.version}, champion, packaged as Bento {one.bento}",
             f"    report: {one.report}",
             f"    serve it: python -m serving serve {one.model} --port 3000",
-            "    ask it: curl -s http://127.0.0.1:3000/predict -H 'content-type: application/json' "
-            f"-d @{one.example}",
+            f"    ask it: curl -s http://127.0.0.1:3000{one.example.path} "
+            f"-H 'content-type: application/json' -d @{one.example.body}",
         ]
     return [*lines, "  MLflow: make ui, then open http://127.0.0.1:5000/#/models"]

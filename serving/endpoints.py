@@ -9,14 +9,40 @@ import numpy as np
 import orjson
 from fastapi import Request, Response
 
+from serving.base import JSON, Route
 from serving.release import Release
+from serving.replies import ModelReply, reply_types
 from serving.rows import MAX_ROWS, Asked, RowReader
-from training.bundle import Bundle
 from training.categories import words
 from training.contract import Floats, reasons
+from training.supervised.bundle import Bundle
 
-JSON = "application/json"
 TOP_REASONS = 3
+
+
+def routes(bundle: Bundle, release: Release) -> list[Route]:
+    """How a supervised answer is served."""
+    serves, (predicted, explained) = Endpoints(bundle, release), reply_types(bundle.answer)
+    schema, example = serves.reader.schema(), serves.reader.example()
+    return [
+        Route(
+            "/predict",
+            serves.predict,
+            "Answers for 1 to 1,000 customers, in the order of the rows",
+            predicted,
+            schema,
+            example,
+        ),
+        Route(
+            "/explain",
+            serves.explain,
+            "The same answers with the contribution of every column",
+            explained,
+            schema,
+            example,
+        ),
+        Route("/model", serves.model, "What is served, and who approved it", ModelReply),
+    ]
 
 
 class Endpoints:

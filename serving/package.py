@@ -16,7 +16,7 @@ from serving import base, bento, release, replay
 from serving.guard import Guard
 from serving.release import Release
 from training import bundle, review
-from training.bundle import TOLERANCE, Bundle
+from training.bundle import TOLERANCE, Loaded
 from training.record import Record
 from training.review import Approved
 
@@ -83,26 +83,26 @@ def package(
             "      would replay golden rows, build %s in %s and note it", order.bento, order.home
         )
         return Packaged(order.bento, files, fresh=False)
-    rows = _replay_in_process(loaded)
+    _replay_in_process(loaded)
     with scratch(place.store / "packaging") as work:
         order.release = work / "release"
         release.write(statement, granted.folder, order.release, bundle.signing_key(place.keys))
         checked, released = release.load(order.release, place.keys)
         app = Guard(base.make_app(checked, released), base.RULES)
         difference = replay.through_app(checked, app)
-        log.info("      %d golden rows over HTTP: largest difference %.1e", rows, difference)
+        log.info("      golden requests over HTTP: largest difference %.1e", difference)
         _build(order, work / "context")
     release.verify(stored, place.keys)
     Record(place.registry).append(
         "checked", model, granted.version, granted.digest,
         actor="package", reason="golden rows over HTTP",
-        evidence={"rows": rows, "largest_difference": difference, **order.noted},
+        evidence={"largest_difference": difference, **order.noted},
     )  # fmt: skip
     log.info("      packaged as %s", order.bento)
     return Packaged(order.bento, files, fresh=True)
 
 
-def _verified(place: Workspace, granted: Approved) -> Bundle:
+def _verified(place: Workspace, granted: Approved) -> Loaded:
     """The approved bundle, loaded after signature and digest were compared."""
     if not (place.keys / bundle.PRIVATE_KEY).is_file():
         raise ConfigError(
@@ -123,7 +123,7 @@ def _verified(place: Workspace, granted: Approved) -> Bundle:
     return bundle.load(granted.folder, public)
 
 
-def _order(place: Workspace, loaded: Bundle, statement: Release) -> bento.Order:
+def _order(place: Workspace, loaded: Loaded, statement: Release) -> bento.Order:
     """What to build: tags follow from the statement, the code and the image's distributions."""
     service, pins = _service(loaded), _pins()
     name = f"{statement.model}:v{statement.version}"
@@ -152,7 +152,7 @@ def _noted(place: Workspace, order: bento.Order) -> bool:
     return any(e.event == "checked" and e.evidence.get("bento") == order.bento for e in entries)
 
 
-def _service(loaded: Bundle) -> str:
+def _service(loaded: Loaded) -> str:
     """The service for the bundle's question: ``Churn`` of ``serving/churn.py`` answers churn.
 
     A question without a service of its own goes to the generic one.
@@ -174,17 +174,15 @@ def _pins() -> list[str]:
     return found
 
 
-def _replay_in_process(loaded: Bundle) -> int:
+def _replay_in_process(loaded: Loaded) -> None:
     difference = loaded.replay()
-    rows = len(loaded.golden.X) if loaded.golden else 0
     if not difference <= TOLERANCE:
         raise DataError(
-            f"{rows} golden rows are answered differently here than at training time: largest "
-            f"difference {difference:.1e}, allowed {TOLERANCE:.0e}; nothing was packaged. Use the "
-            "locked versions of the dependencies, or train and review again"
+            f"golden rows are answered differently here than at training time: largest difference "
+            f"{difference:.1e}, allowed {TOLERANCE:.0e}; nothing was packaged. Use the locked "
+            "versions of the dependencies, or train and review again"
         )
-    log.info("      %d golden rows in process: largest difference %.1e", rows, difference)
-    return rows
+    log.info("      golden rows in process: largest difference %.1e", difference)
 
 
 def _build(order: bento.Order, context: Path) -> None:

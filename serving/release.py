@@ -17,7 +17,7 @@ from features.errors import DataError
 from features.settings import Strict
 from features.store import write_synced
 from training import bundle
-from training.bundle import Bundle
+from training.bundle import Loaded
 
 BUNDLE, STATEMENT, SIGNATURE = "bundle", "release.json", "release.sig"
 MAX_BYTES = 10_000
@@ -79,7 +79,7 @@ def verify(folder: Path, keys: Path) -> Release:
     return release
 
 
-def load(folder: Path, keys: Path) -> tuple[Bundle, Release]:
+def load(folder: Path, keys: Path) -> tuple[Loaded, Release]:
     """The bundle and its statement, verified before anything is parsed.
 
     Raises

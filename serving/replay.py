@@ -9,16 +9,13 @@ import orjson
 from starlette.types import ASGIApp
 
 from features.errors import DataError
-from serving.endpoints import JSON
-from training import categories
-from training.bundle import TOLERANCE, Bundle, Golden
+from serving.base import JSON
+from training.bundle import TOLERANCE, Loaded
 
-BATCH_ROWS = 200
-EXPLAINED_ROWS = 100
 SECONDS = 60.0
 
 
-def through_app(bundle: Bundle, app: ASGIApp) -> float:
+def through_app(bundle: Loaded, app: ASGIApp) -> float:
     """Largest difference to the golden answers, asked of an app in this process.
 
     Raises
@@ -31,7 +28,7 @@ def through_app(bundle: Bundle, app: ASGIApp) -> float:
     return asyncio.run(_replay(bundle, client))
 
 
-def through_service(bundle: Bundle, address: str) -> float:
+def through_service(bundle: Loaded, address: str) -> float:
     """Largest difference to the golden answers, asked of a running service.
 
     Raises
@@ -43,54 +40,31 @@ def through_service(bundle: Bundle, address: str) -> float:
     return asyncio.run(_replay(bundle, client))
 
 
-async def ask(client: httpx.AsyncClient, path: str, rows: list[dict[str, Any]]) -> list[Any]:
-    """The answers to ``rows``.
+async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The reply to ``body``.
 
     Raises
     ------
     DataError
-        If the service refuses them.
+        If the service refuses it.
     """
     headers = {"content-type": JSON}
-    reply = await client.post(path, content=orjson.dumps({"rows": rows}), headers=headers)
+    reply = await client.post(path, content=orjson.dumps(body), headers=headers)
     if reply.status_code != 200:
-        raise DataError(f"{len(rows)} rows are refused by {path}: {reply.text}")
-    return next(value for value in reply.json().values() if isinstance(value, list))
+        raise DataError(f"a golden request is refused by {path}: {reply.text}")
+    answered: dict[str, Any] = orjson.loads(reply.content)
+    return answered
 
 
-async def _replay(bundle: Bundle, client: httpx.AsyncClient) -> float:
-    golden = bundle.golden
-    assert golden is not None, "a written bundle has golden rows"
-    rows = categories.rows(bundle.answer.columns, golden.X)
+async def _replay(bundle: Loaded, client: httpx.AsyncClient) -> float:
     differences = [0.0]
     async with client:
-        for start in range(0, len(rows), BATCH_ROWS):
-            answers = await ask(client, "/predict", rows[start : start + BATCH_ROWS])
-            differences += _numbers(bundle, golden, answers, start)
-        explained = await ask(client, "/explain", rows[:EXPLAINED_ROWS])
-        differences += _numbers(bundle, golden, explained, 0)
-        differences += _contributions(bundle, golden, explained)
-    largest = max(differences)
+        for asked in bundle.recorded():
+            differences.append(asked.difference(await ask(client, asked.path, asked.body)))
+    largest = float(np.max(differences))  # NaN where any is
     if not largest <= TOLERANCE:
         raise DataError(
             f"golden rows are answered differently over HTTP: largest difference {largest:.1e}, "
             f"allowed {TOLERANCE:.0e}; use the locked versions of the dependencies"
         )
     return largest
-
-
-def _numbers(bundle: Bundle, golden: Golden, answers: list[Any], start: int) -> list[float]:
-    told = {bundle.answer.output: golden.prediction, "score": golden.score}
-    return [
-        float(np.abs([a[name] for a in answers] - values[start : start + len(answers)]).max())
-        for name, values in told.items()
-    ]
-
-
-def _contributions(bundle: Bundle, golden: Golden, answers: list[Any]) -> list[float]:
-    differences = []
-    for i, answer in enumerate(answers):
-        moved = {item["feature"]: item["contribution"] for item in answer["contributions"]}
-        now = np.array([answer["base"], *(moved[name] for name in bundle.columns)])
-        differences.append(float(np.abs(now - [golden.base[i], *golden.contributions[i]]).max()))
-    return differences

@@ -6,8 +6,8 @@ from pydantic import BaseModel, Field, create_model
 
 from features.schema import FeatureColumn
 from serving.rows import STRICT
-from training.bundle import Answer
 from training.contract import Kind
+from training.supervised.bundle import Answer
 
 REFUSALS = {
     400: "The body is not JSON or repeats a name",

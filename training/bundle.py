@@ -1,4 +1,4 @@
-"""The shipped folder: the only place that writes, verifies, loads and predicts with it.
+"""The shipped folder: the only place that writes, verifies and loads it.
 
 A bundle is native files, a manifest with each file's SHA-256 and an Ed25519 signature over the
 manifest. Everything is read into memory once, verified with a key that does not come from the
@@ -7,154 +7,128 @@ bundle, and only then parsed, from those same bytes. Nothing in it is pickled.
 ::
 
     manifest.json  manifest.sig     format, facts, {file: sha256, bytes}
-    answer.json                     task, model, columns, thresholds, where it came from
-    calibrator.json  model.*        native files of calibrator and model
-    golden.npz                      rows with the answers given at training time
+    answer.json                     what it answers and where it came from: :class:`Facts` and more
+    golden.*                        questions with the answers given at training time
+    ...                             native files of the family that parses them
 """
 
 import hashlib
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from features.errors import DataError
-from features.schema import FeatureColumn
-from features.settings import Part, Strict, Workspace, resolve
+from features.settings import Strict, Workspace
 from features.store import write_once, write_synced
-from training.calibrate import Calibrator
-from training.categories import encoded
-from training.contract import Explanation, Floats, Kind, Model, matrix
+from training.contract import Kind
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 2
-MANIFEST, SIGNATURE, ANSWER, GOLDEN = "manifest.json", "manifest.sig", "answer.json", "golden.npz"
+MANIFEST, SIGNATURE, ANSWER = "manifest.json", "manifest.sig", "answer.json"
 PRIVATE_KEY, PUBLIC_KEY = "signing.key", "signing.pub"
 MAX_FILE_BYTES = 1 << 30
 MODELS = "training.models"
 TOLERANCE = 1e-9
+PARSERS: dict[Kind, str] = {
+    "event": "training.supervised.bundle",
+    "amount": "training.supervised.bundle",
+    "segments": "training.segments.bundle",
+    "lists": "training.recommend.bundle",
+}
+"""Kind of answer -> module whose ``parse(files, digest)`` makes the loaded answer."""
+
+Typed = tuple[str, Literal["double", "string"]]
+"""Name and MLflow type of a column."""
 
 
-class Answer(Strict):
-    """What a bundle answers and where it came from."""
+class Facts(Strict):
+    """What every bundle says of itself: what it answers and where it came from."""
 
     task: str
     question: str
     kind: Kind = "event"
     output: str
-    """Name of the calibrated number."""
-    unit: str = "probability"
-    """What that number is measured in; ``currency`` is the one below."""
-    space: str
-    """What the explained score is measured in."""
-    model: Part
-    columns: tuple[FeatureColumn, ...]
-    threshold: float | None
-    """Probability from which a customer counts as positive; None for amounts."""
+    """Name of the answer."""
     cutoff: str
-    """The test cutoff: the bundle learned from labels that ended by then."""
+    """The test cutoff: the bundle learned from what was known by then."""
     horizon_days: int
     source: str
     currency: str
     run_key: str
     """Fingerprint of data, settings and code."""
 
+
+@dataclass(frozen=True)
+class Recorded:
+    """A request whose answer is known from training time."""
+
+    path: str
+    body: dict[str, Any]
+    difference: Callable[[dict[str, Any]], float]
+    """Largest difference between the numbers of a reply and those known; infinite where words
+    differ."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A request worth showing, and what to tell people of its reply."""
+
+    path: str
+    body: dict[str, Any]
+    say: Callable[[dict[str, Any]], list[str]]
+
+
+class Loaded(Protocol):
+    """A bundle as its family loads it."""
+
     @property
-    def said_unit(self) -> str:
-        """What the calibrated number is measured in, the currency by its code."""
-        return self.currency if self.unit == "currency" else self.unit
+    def answer(self) -> Facts:
+        """What it answers and where it came from."""
+        ...
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest; empty until written."""
+        ...
 
-@dataclass(frozen=True)
-class Golden:
-    """Rows and the answers given when the model was trained."""
+    @property
+    def inputs(self) -> Sequence[Typed]:
+        """Columns that ``predict_frame`` takes."""
+        ...
 
-    X: Floats
-    prediction: Floats
-    score: Floats
-    base: Floats
-    contributions: Floats
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """A loaded answer: model and calibrator with their schema."""
-
-    answer: Answer
-    model: Model
-    calibrator: Calibrator
-    digest: str = ""
-    """SHA-256 of the manifest; empty until written."""
-    golden: Golden | None = None
-
-    @cached_property
-    def columns(self) -> tuple[str, ...]:
-        """Feature columns in the model's order."""
-        return tuple(column.name for column in self.answer.columns)
-
-    def predict(self, X: Floats) -> tuple[Floats, Floats]:
-        """``(answer, score)``, each of shape (n_rows,); columns in the model's order."""
-        scores = self.model.score(X)
-        return self.calibrator.apply(scores), scores
-
-    def explain(self, X: Floats) -> Explanation:
-        """Contributions that add up to the score, before calibration."""
-        return self.model.explain(X)
+    @property
+    def outputs(self) -> Sequence[Typed]:
+        """Columns that ``predict_frame`` gives."""
+        ...
 
     def predict_frame(self, X: "pd.DataFrame") -> "pd.DataFrame":
-        """Columns ``<output>`` and ``score`` for a frame with the feature columns by name.
-
-        Categories are given as words; one that was not learned counts as missing.
-
-        Raises
-        ------
-        DataError
-            If a column is missing, unknown or infinite.
-        """
-        import pandas as pd
-
-        answers, scores = self.predict(matrix(encoded(X, self.answer.columns), self.columns))
-        return pd.DataFrame({self.answer.output: answers, "score": scores}, index=X.index)
+        """Answers for a frame; a :class:`DataError` where it does not fit."""
+        ...
 
     def replay(self) -> float:
         """Largest difference between the golden answers and today's, over all their numbers."""
-        assert self.golden is not None, "a written bundle has golden rows"
-        golden, explanation = self.golden, self.explain(self.golden.X)
-        prediction, scores = self.predict(golden.X)
-        pairs = [
-            (prediction, golden.prediction),
-            (scores, golden.score),
-            (explanation.base, golden.base),
-            (explanation.contributions, golden.contributions),
-        ]
-        return max(float(np.abs(now - then).max()) for now, then in pairs)
+        ...
+
+    def recorded(self) -> Iterator[Recorded]:
+        """The golden questions as requests over HTTP."""
+        ...
+
+    def shown(self) -> Shown:
+        """One of them that is worth showing."""
+        ...
 
 
-def write(bundle: Bundle, golden_rows: Floats, folder: Path, private: Ed25519PrivateKey) -> str:
-    """Write and sign the bundle with the answers to ``golden_rows``; return its digest."""
+def write_files(files: Mapping[str, bytes], folder: Path, private: Ed25519PrivateKey) -> str:
+    """Write the files with a signed manifest; return its digest."""
     folder.mkdir(parents=True, exist_ok=True)
-    prediction, scores = bundle.predict(golden_rows)
-    explanation = bundle.explain(golden_rows)
-    stream = io.BytesIO()
-    np.savez(
-        stream, allow_pickle=False, X=golden_rows, prediction=prediction, score=scores,
-        base=explanation.base, contributions=explanation.contributions,
-    )  # fmt: skip
-    files = {
-        ANSWER: json.dumps(bundle.answer.model_dump(mode="json"), indent=1).encode(),
-        GOLDEN: stream.getvalue(),
-        **bundle.calibrator.save(),
-        **bundle.model.save(),
-    }
     for name, data in files.items():
         write_synced(folder / name, data)
     listed = {
@@ -208,21 +182,20 @@ def read_verified(folder: Path, public: Ed25519PublicKey) -> tuple[dict[str, byt
     return files, hashlib.sha256(manifest).hexdigest()
 
 
-def load(folder: Path, public: Ed25519PublicKey) -> Bundle:
-    """Verify, then parse from the verified bytes.
+def load(folder: Path, public: Ed25519PublicKey) -> Loaded:
+    """Verify, then let the family of the answer parse the verified bytes.
 
     Raises
     ------
     DataError
-        As :func:`read_verified`.
+        As :func:`read_verified`; or if the kind of answer is not known here.
     """
     files, digest = read_verified(folder, public)
-    answer = Answer(**json.loads(files[ANSWER]))
-    model: Model = resolve(MODELS, answer.model)
-    model.load(files, [column.name for column in answer.columns])
-    with np.load(io.BytesIO(files[GOLDEN]), allow_pickle=False) as stored:
-        golden = Golden(**{name: stored[name] for name in stored.files})
-    return Bundle(answer, model, Calibrator.load(files), digest, golden)
+    kind = json.loads(files[ANSWER])["kind"]
+    if kind not in PARSERS:
+        raise DataError(f"{folder}: kind of answer {kind!r}, known are {list(PARSERS)}")
+    loaded: Loaded = import_module(PARSERS[kind]).parse(files, digest)
+    return loaded
 
 
 def _bytes(folder: Path, name: str) -> bytes:
@@ -279,13 +252,13 @@ def _key_bytes(path: Path) -> bytes:
 class PyfuncAnswer:
     """What ``mlflow.pyfunc.load_model`` returns from a bundle: ``predict(frame) -> frame``."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Loaded) -> None:
         self.bundle = bundle
 
     def predict(
         self, model_input: "pd.DataFrame", params: Mapping[str, Any] | None = None
     ) -> "pd.DataFrame":
-        """As :meth:`Bundle.predict_frame`."""
+        """As :meth:`Loaded.predict_frame`."""
         return self.bundle.predict_frame(model_input)
 
 

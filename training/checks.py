@@ -9,7 +9,7 @@ import pandas as pd
 from features.cutoffs import Moments
 from features.errors import ConfigError, DataError
 from features.sources import Source
-from training.contract import Floats, Kind, Task
+from training.contract import AnyTask, Floats, Kind
 
 LEAST_OF_A_CLASS = 3
 """Rows with the rarer label that every block needs: fewer can neither teach nor judge."""
@@ -18,7 +18,7 @@ LEAST_TO_TELL = 10
 EXACT = 0.9999
 
 
-def check_question(task: Task, source: Source) -> None:
+def check_question(task: AnyTask, source: Source) -> None:
     """Refuse a question about tables or columns that the source does not bring.
 
     Raises
@@ -33,7 +33,7 @@ def check_question(task: Task, source: Source) -> None:
         )
 
 
-def check_horizon(task: Task, first: datetime, end: datetime) -> None:
+def check_horizon(task: AnyTask, first: datetime, end: datetime) -> None:
     """Refuse a label window that is longer than the data.
 
     Raises

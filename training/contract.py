@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-Kind = Literal["event", "amount"]
+Kind = Literal["event", "amount", "segments", "lists"]
+"""Kinds of question; each belongs to a family, see ``training.families``."""
 
 LABEL = "label"
 
 
-class Task(Protocol):
-    """A question: who is asked, what counts as the answer, how good answers are told from bad."""
+class AnyTask(Protocol):
+    """What every question says, whatever its kind."""
 
     config: Any
     name: str
     """One word, such as ``churn``."""
     output: str
-    """Name of the number that every answer has, such as ``churn_probability``."""
+    """Name of what every answer has, such as ``churn_probability``."""
     kind: "Kind"
-    """``event``: yes or no, answered by a probability; ``amount``: a sum, by its expectation."""
-    unit: str
-    """What the number is measured in: ``probability``, ``currency`` (the source's own), ..."""
+    """``event``: yes or no, answered by a probability; ``amount``: a sum, by its expectation;
+    ``segments``: groups of customers; ``lists``: items for a customer."""
     question: str
     """The question in a sentence with its numbers filled in."""
 
     @property
     def horizon_days(self) -> int:
-        """Length of the label window ``[t, t + horizon)``."""
+        """Length of the window ``[t, t + horizon)`` that answers are judged by."""
         ...
 
     @property
@@ -54,15 +54,22 @@ class Task(Protocol):
         """Who is asked: ``(customer_id, cutoff)``, from the past alone."""
         ...
 
+    def problems(self, source: "Source") -> list[str]:
+        """What the question needs and the tables of ``source`` do not have."""
+        ...
+
+
+class Task(AnyTask, Protocol):
+    """A supervised question: what counts as the answer, how good answers are told from bad."""
+
+    unit: str
+    """What the number is measured in: ``probability``, ``currency`` (the source's own), ..."""
+
     def label(self, spine: "ir.Table", following: "View") -> "ir.Table":
         """The spine with ``label`` (float64; of an event 0 or 1, of an amount 0 or more).
 
         Customers whose label is not known are left out.
         """
-        ...
-
-    def problems(self, source: "Source") -> list[str]:
-        """What the question needs and the tables of ``source`` do not have."""
         ...
 
     def slices(self, X: "pd.DataFrame") -> Mapping[str, NDArray[np.bool_]]:

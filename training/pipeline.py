@@ -1,17 +1,16 @@
-"""One question from raw files to a registered version: what the ``run`` command calls."""
+"""What all pipelines share: the YAML, the checked plan, and the inputs made from raw files."""
 
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
-from pydantic import Field, model_validator
+import yaml
+from pydantic import Field
 
-from features import columns as c
 from features.cutoffs import Moments
-from features.errors import ConfigError
 from features.identity import KEY_FILE, customer_key
 from features.leakage.report import build_checks
 from features.progress import Progress
@@ -26,18 +25,14 @@ from features.settings import (
     resolve,
     validated,
 )
-from features.snapshot import SETS, FeaturePlan, build_features, read_features, read_schema
+from features.snapshot import SETS, FeaturePlan, build_features
 from features.sources import Source, find_files, load_source, raw_paths
-from features.store import Published, publish
+from features.store import Published
 from features.tables import Stored, build_tables, tables_key
-from training.bundle import MODELS, Answer
-from training.calibrate import CalibrateConfig
 from training.checks import check_horizon, check_question
-from training.contract import Task
-from training.evaluate import CANDIDATE, Gate, check_gates
-from training.learn import baseline_names, learn, write_learned
-from training.splits import Splits, split
-from training.tune import SearchConfig, check_space, tune
+from training.contract import AnyTask
+from training.families import Family, family
+from training.gates import Gate
 
 TASKS = "training.tasks"
 LIBRARIES = (
@@ -64,17 +59,12 @@ class CardConfig(Strict):
     """Days after the test cutoff's labels when the version should be judged anew."""
 
 
-class PipelineConfig(FeaturePlan):
-    """A pipeline YAML: one question, one answer, and how it is judged."""
+class Pipeline(FeaturePlan):
+    """What every pipeline YAML says; each family adds how its answers are learned."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Name of the registered model."""
     task: Part
-    model: Part
-    baselines: tuple[Part, ...] = Field(min_length=1)
-    """Always run and shown; the first is the declared baseline that gates speak of."""
-    search: SearchConfig = SearchConfig()
-    calibrate: CalibrateConfig = CalibrateConfig()
     gates: dict[str, Gate]
     bootstrap: int = Field(default=500, ge=20, le=10_000)
     """Draws over customers behind each interval."""
@@ -83,22 +73,24 @@ class PipelineConfig(FeaturePlan):
     serve: str | None = None
     """Service file below ``serving``; None = not served."""
 
-    @model_validator(mode="after")
-    def _distinct(self) -> "PipelineConfig":
-        names = baseline_names(self.baselines)
-        if len(set(names)) < len(names) or {CANDIDATE, "champion"} & set(names):
-            raise ValueError(f"baselines: each needs a file of its own, found {names}")
-        return self
+
+C = TypeVar("C", bound=Pipeline, covariant=True)
+T = TypeVar("T", bound=AnyTask, covariant=True)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Generic[C, T]):
     """A checked config with its parts, before any data are read."""
 
     path: Path
-    config: PipelineConfig
-    task: Task
+    config: C
+    task: T
     source: Source
+
+    @property
+    def family(self) -> Family:
+        """Who learns and judges answers of this kind."""
+        return family(self.task.kind)
 
     def learn_key(self, features: Published) -> str:
         """Fingerprint of everything that the learned answer depends on."""
@@ -125,7 +117,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def load_plan(place: Workspace, path: Path, assignments: Sequence[str] = ()) -> Plan:
+AnyPlan = Plan[Pipeline, AnyTask]
+
+
+class _Asks(Strict, extra="ignore"):
+    """The one line of a pipeline YAML that tells how to read the others."""
+
+    task: Part
+
+
+def load_plan(place: Workspace, path: Path, assignments: Sequence[str] = ()) -> AnyPlan:
     """Read and check a pipeline YAML.
 
     Every part is built once, so that mistakes show before data are read.
@@ -135,22 +136,29 @@ def load_plan(place: Workspace, path: Path, assignments: Sequence[str] = ()) -> 
     ConfigError
         If a key, a name or a combination is wrong.
     """
-    written = validated(PipelineConfig, override(load_yaml(path), assignments), str(path))
-    config = _spelled(written)
+    said = override(load_yaml(path), assignments)
+    task: AnyTask = resolve(TASKS, validated(_Asks, said, str(path)).task)
+    chosen = family(task.kind)
+    written = validated(chosen.config, said, str(path))
+    config = chosen.spelled(
+        written.model_copy(
+            update={
+                "task": spelled(TASKS, written.task),
+                "features": tuple(spelled(SETS, part) for part in written.features),
+            }
+        )
+    )
     source = load_source(place, config.data, config.source)
-    task: Task = resolve(TASKS, config.task)
     check_question(task, source)
-    for part in (config.model, *config.baselines):
-        model = resolve(MODELS, part)
-        if task.kind not in model.answers:
-            raise ConfigError(
-                f"{path}: {part.use} answers {model.answers}, "
-                f"the task {config.task.use} asks for {task.kind!r}"
-            )
-    check_space(config.search, config.model, task.kind)
-    check_gates(config.gates, task.kind)
-    config.calibrate.offered(task.kind)
-    return Plan(path, config, task, source)
+    plan = Plan(path, config, task, source)
+    chosen.check(plan)
+    return plan
+
+
+def spelled(home: str, part: Part) -> Part:
+    """The part with its defaults: written out or not, it is the same run."""
+    config = resolve(home, part).config.model_dump(mode="json")
+    return part.model_copy(update={"config": config})  # what else a part says stays
 
 
 @dataclass(frozen=True)
@@ -164,19 +172,13 @@ class Prepared:
     """What the leakage kit found of the features."""
 
 
-STAGES = (
-    ("tables", 15.0),
-    ("features", 8.0),
-    ("checks", 8.0),
-    ("labels", 3.0),
-    ("search", 45.0),
-    ("fit", 20.0),
-    ("judge", 25.0),
-    ("register", 15.0),
-)
+PREPARING = (("tables", 15.0), ("features", 8.0), ("checks", 8.0))
+"""Stages before those of the family, with usual seconds."""
+JUDGING = (("judge", 25.0), ("register", 15.0))
+"""Stages after them."""
 
 
-def prepare(place: Workspace, plan: Plan, progress: Progress) -> Prepared:
+def prepare(place: Workspace, plan: AnyPlan, progress: Progress) -> Prepared:
     """Tables, features and what the leakage kit finds of them, made or recognised."""
     with progress.stage("tables"):
         stored = build_tables(place, plan.source)
@@ -195,96 +197,7 @@ def prepare(place: Workspace, plan: Plan, progress: Progress) -> Prepared:
     return Prepared(stored, moments, features, checks)
 
 
-def learn_all(place: Workspace, plan: Plan, prepared: Prepared, progress: Progress) -> Published:
-    """Search, fit, calibrate and bundle; published under the run's key, recognised if there."""
-    key = plan.learn_key(prepared.features)
-    root = place.store / "runs" / plan.config.name
-
-    def write(folder: Path) -> dict[str, Any]:
-        with progress.stage("labels"):
-            splits = _splits(plan, prepared)
-        with progress.stage("search"):
-            part, trials = tune(
-                splits, plan.config.model, plan.config.search, plan.config.seed,
-                place.store / "studies" / f"{key}.db",
-                lambda done, total: progress.step(done, total, "trial"),
-            )  # fmt: skip
-            trials.to_csv(folder / "search.csv", index=False)
-        with progress.stage("fit"):
-            baselines = plan.config.baselines
-            parts = {CANDIDATE: part} | dict(zip(baseline_names(baselines), baselines, strict=True))
-            total, done = len(parts) * (len(prepared.moments.folds) + 1), 0
-
-            def report() -> None:
-                nonlocal done
-                done += 1
-                progress.step(done, total, "block")
-
-            answers = {
-                name: learn(splits, p, plan.config.calibrate, plan.config.seed, report)
-                for name, p in parts.items()
-            }
-            return write_learned(
-                folder,
-                splits,
-                answers,
-                _answer(plan, prepared, splits, part, answers, key),
-                plan.config.seed,
-                place.keys,
-            )
-
-    published = publish(root, key, write)
-    if not published.fresh:
-        for name in ("labels", "search", "fit"):
-            with progress.stage(name):
-                progress.reused(name)
-    (place.store / "studies" / f"{key}.db").unlink(missing_ok=True)
-    return published
-
-
-def _splits(plan: Plan, prepared: Prepared) -> Splits:
-    features = read_features(prepared.features.folder).to_pandas()
-    constant = [
-        n
-        for n in features.columns
-        if n not in (c.CUSTOMER, c.CUTOFF) and features[n].nunique(dropna=False) < 2
-    ]
-    kept = features.drop(columns=constant)
-    schema = [k for k in read_schema(prepared.features.folder) if k.name in kept]
-    return split(
-        prepared.stored, kept, plan.task, prepared.moments, schema, plan.config.sample
-    )  # fmt: skip
-
-
-def _answer(
-    plan: Plan,
-    prepared: Prepared,
-    splits: Splits,
-    part: Part,
-    answers: dict[str, Any],
-    key: str,
-) -> Answer:
-    learned = answers[CANDIDATE]
-    schema = {column.name: column for column in splits.columns}
-    return Answer(
-        task=plan.task.name,
-        question=plan.task.question,
-        kind=plan.task.kind,
-        output=plan.task.output,
-        unit=plan.task.unit,
-        space=learned.model.space,
-        model=part,
-        columns=tuple(schema[name] for name in learned.model.columns),
-        threshold=learned.threshold,
-        cutoff=f"{prepared.moments.test:%Y-%m-%d}",
-        horizon_days=plan.task.horizon_days,
-        source=plan.source.name,
-        currency=plan.source.currency,
-        run_key=key,
-    )
-
-
-def dry_run(place: Workspace, plan: Plan) -> list[str]:
+def dry_run(place: Workspace, plan: AnyPlan) -> list[str]:
     """What a run would do and what of it is done, as far as can be told without doing it."""
     config = plan.config
     if plan.source.simulate is not None:
@@ -306,32 +219,11 @@ def dry_run(place: Workspace, plan: Plan) -> list[str]:
         *lines,
         f"features {', '.join(p.use for p in config.features)} "
         f"at {config.cutoffs.count} teaching cutoffs and the test cutoff",
-        f"search: {config.search.trials} trials of {config.model.use} by {config.search.metric}",
-        f"fit {config.model.use} beside {', '.join(p.use for p in config.baselines)}, "
-        "calibrate, judge",
+        *plan.family.dry_run(plan),
         f"register {config.name} as challenger with its review pack in {place.registry}",
     ]
 
 
-def resolved_yaml(plan: Plan) -> str:
+def resolved_yaml(plan: AnyPlan) -> str:
     """The config with every default spelled out, as the run key sees it."""
-    import yaml
-
     return yaml.safe_dump(plan.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _spelled(config: PipelineConfig) -> PipelineConfig:
-    """The config with the defaults of its parts: written out or not, it is the same run."""
-
-    def full(home: str, part: Part) -> Part:
-        spelled = resolve(home, part).config.model_dump(mode="json")
-        return part.model_copy(update={"config": spelled})  # what else a part says stays
-
-    return config.model_copy(
-        update={
-            "task": full(TASKS, config.task),
-            "model": full(MODELS, config.model),
-            "baselines": tuple(full(MODELS, part) for part in config.baselines),
-            "features": tuple(full(SETS, part) for part in config.features),
-        }
-    )

@@ -37,7 +37,7 @@ class Approved:
     approved_at: str
 
 
-def bundle_of(place: Workspace, entry: Entry) -> bundles.Bundle:
+def bundle_of(place: Workspace, entry: Entry) -> bundles.Loaded:
     """The verified bundle of a recorded version."""
     return bundles.load(_verified_folder(place, entry), bundles.verifying_key(place.keys))
 

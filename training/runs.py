@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from features.progress import Progress
 from features.settings import Workspace
 from features.store import Published
-from training.pack import build_pack
-from training.pipeline import STAGES, Plan, learn_all, prepare
+from training.pipeline import JUDGING, PREPARING, AnyPlan, prepare
 from training.record import Entry, Record, champion
 from training.review import bundle_of, mirror
 from training.track import log_version
@@ -23,15 +22,16 @@ class Done:
     pack: Published
 
 
-def run(place: Workspace, plan: Plan) -> Done:
+def run(place: Workspace, plan: AnyPlan) -> Done:
     """Run a pipeline from raw files to a registered version."""
-    progress = Progress(plan.config.name, STAGES)
+    family = plan.family
+    progress = Progress(plan.config.name, (*PREPARING, *family.stages, *JUDGING))
     prepared = prepare(place, plan, progress)
-    learned = learn_all(place, plan, prepared, progress)
+    learned = family.learn(place, plan, prepared, progress)
     entries = Record(place.registry).entries(plan.config.name)
     with progress.stage("judge"):
         opponent = _opponent(entries, learned.manifest["facts"]["digest"])
-        pack = build_pack(
+        pack = family.judge(
             place, plan, prepared, learned, bundle_of(place, opponent) if opponent else None
         )
         if not pack.fresh:

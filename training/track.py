@@ -16,8 +16,8 @@ from features.errors import DataError
 from features.settings import Workspace
 from features.store import Published
 from training import bundle as bundles
-from training.evaluate import CANDIDATE
-from training.pipeline import Plan, Prepared
+from training.gates import CANDIDATE
+from training.pipeline import AnyPlan, Prepared
 from training.record import Record
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def client(place: Workspace) -> "MlflowClient":
 
 def log_version(
     place: Workspace,
-    plan: Plan,
+    plan: AnyPlan,
     prepared: Prepared,
     learned: Published,
     pack: Published,
@@ -73,7 +73,7 @@ def log_version(
         _close_left_open(api, experiment, pack_key)
         with _run(api, experiment, plan, learned, pack) as run_id:
             _log(api, run_id, plan, prepared, learned, pack, durations)
-            model = _log_model(run_id, pack, plan)
+            model = _log_model(place, run_id, pack, plan)
         created = mlflow.register_model(model.model_uri, name, tags=_version_tags(learned, pack))
         found = int(created.version)
         api.update_model_version(name, str(found), description=_description(pack))
@@ -99,7 +99,7 @@ def _registered(api: "MlflowClient", name: str, pack_key: str) -> int | None:
     return max((int(v.version) for v in versions), default=None)
 
 
-def _experiment(api: "MlflowClient", place: Workspace, plan: Plan) -> str:
+def _experiment(api: "MlflowClient", place: Workspace, plan: AnyPlan) -> str:
     title = f"perennial/{plan.config.name}"
     known = api.get_experiment_by_name(title)
     if known is not None:
@@ -117,14 +117,12 @@ def _close_left_open(api: "MlflowClient", experiment: str, pack_key: str) -> Non
 
 @contextmanager
 def _run(
-    api: "MlflowClient", experiment: str, plan: Plan, learned: Published, pack: Published
+    api: "MlflowClient", experiment: str, plan: AnyPlan, learned: Published, pack: Published
 ) -> Iterator[str]:
     facts, code = learned.manifest["facts"], pack.manifest["facts"]["code"]
-    use = plan.config.model.use.partition(".")[0]
     cutoff = json.loads((learned.folder / "bundle" / bundles.ANSWER).read_text())["cutoff"]
     tags = {
         "task": plan.task.name,
-        "model_family": use,
         "source": plan.source.name,
         "cutoff": cutoff,
         "horizon_days": str(plan.task.horizon_days),
@@ -136,9 +134,10 @@ def _run(
         "git_commit": code["commit"],
         "git_tree": code["tree"],
         "population_n": str(facts["test_rows"]),
-        "base_rate" if plan.task.kind == "event" else "mean_label": f"{facts['rate']:.4f}",
+        **facts["tags"],
     }
-    run_name = f"{plan.config.name}-{use}-{cutoff}-{learned.manifest['key'][:8]}"
+    words = (plan.config.name, facts["tags"]["model_family"], cutoff, tags["run_key"][:8])
+    run_name = "-".join(words)
     run = api.create_run(experiment, tags=tags, run_name=run_name)
     try:
         yield run.info.run_id
@@ -151,7 +150,7 @@ def _run(
 def _log(
     api: "MlflowClient",
     run_id: str,
-    plan: Plan,
+    plan: AnyPlan,
     prepared: Prepared,
     learned: Published,
     pack: Published,
@@ -163,11 +162,9 @@ def _log(
     metrics |= {f"seconds.{stage}": seconds for stage, seconds in durations.items()}
     facts = learned.manifest["facts"]
     parameters = {
-        "model": plan.config.model.use,
         "data": plan.source.name,
         "config_fingerprint": learned.manifest["key"],
-        **{f"model.{k}": v for k, v in facts["parts"][CANDIDATE]["config"].items()},
-        "calibration": facts["calibrators"][CANDIDATE]["kind"],
+        **facts["params"],
         "features": ",".join(part.use for part in plan.config.features),
     }
     api.log_batch(
@@ -194,7 +191,7 @@ def _metrics(table: pd.DataFrame) -> dict[str, float]:
     return metrics
 
 
-def _inputs(plan: Plan, prepared: Prepared) -> "list[DatasetInput]":
+def _inputs(plan: AnyPlan, prepared: Prepared) -> "list[DatasetInput]":
     """Tables and features by name and content; MLflow gets no data to look into."""
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -214,27 +211,25 @@ def _inputs(plan: Plan, prepared: Prepared) -> "list[DatasetInput]":
     return inputs
 
 
-def _log_model(run_id: str, pack: Published, plan: Plan) -> Any:
+def _log_model(place: Workspace, run_id: str, pack: Published, plan: AnyPlan) -> Any:
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    answer = json.loads((pack.folder / "bundle" / bundles.ANSWER).read_text())
-    kinds = {k["name"]: "string" if k["dtype"] == "string" else "double" for k in answer["columns"]}
+    made = bundles.load(pack.folder / "bundle", bundles.verifying_key(place.keys))
     signature = ModelSignature(
-        inputs=Schema([ColSpec(kinds[name], name) for name in kinds]),
-        outputs=Schema([ColSpec("double", answer["output"]), ColSpec("double", "score")]),
+        inputs=Schema([ColSpec(kind, name) for name, kind in made.inputs]),
+        outputs=Schema([ColSpec(kind, name) for name, kind in made.outputs]),
     )
     rows = json.loads((pack.folder / "input_example.json").read_text())["rows"]
+    numbers = {name: "float64" for name, kind in made.inputs if kind == "double"}
     with mlflow.start_run(run_id=run_id):
         return mlflow.pyfunc.log_model(
             name=plan.config.name,
             loader_module="training.bundle",
             data_path=str(pack.folder / "bundle"),
             signature=signature,
-            input_example=pd.DataFrame(rows).astype(
-                {name: "float64" for name, kind in kinds.items() if kind == "double"}
-            ),
+            input_example=pd.DataFrame(rows).astype(numbers),
             pip_requirements=_requirements(),
         )
 

@@ -14,9 +14,10 @@ from serving import base, release
 from serving.guard import Guard
 from serving.release import Release
 from training import bundle as bundles
-from training.bundle import Answer, Bundle
 from training.calibrate import Calibrator
 from training.models.gbm import Gbm, GbmConfig
+from training.supervised import bundle as supervised
+from training.supervised.bundle import Answer, Bundle
 
 COLUMNS = tuple(
     FeatureColumn(name=name, unit=unit, meaning=meaning, missing=missing, low=low, high=high)
@@ -87,7 +88,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     keys = root / "keys"
     golden = random_rows(GOLDEN_ROWS, seed=4)
     golden[0, 2] = np.nan  # so that the published example shows a null
-    digest = bundles.write(whole, golden, root / "bundle", bundles.signing_key(keys))
+    digest = supervised.write(whole, golden, root / "bundle", bundles.signing_key(keys))
     return Made(root / "bundle", keys, digest)
 
 

@@ -12,7 +12,8 @@ from serving.release import Release
 from serving.replies import ModelReply, RefusalReply, reply_types
 from tests.serving.asgi import JSON, Reply, ask, post
 from tests.serving.conftest import COLUMNS, GOLDEN_ROWS
-from training.bundle import TOLERANCE, Bundle
+from training.bundle import TOLERANCE
+from training.supervised.bundle import Bundle
 
 
 def good(reply: Reply) -> Any:

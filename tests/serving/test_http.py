@@ -19,8 +19,9 @@ from serving.package import Packaged
 from serving.serve import Server, packaged
 from tests.serving.conftest import Made
 from tests.serving.test_package import approve
-from training.bundle import TOLERANCE, Bundle
+from training.bundle import TOLERANCE
 from training.record import Record
+from training.supervised.bundle import Bundle
 
 pytestmark = pytest.mark.e2e
 

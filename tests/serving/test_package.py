@@ -17,9 +17,10 @@ from serving.release import Release
 from tests.serving.conftest import GOLDEN_ROWS, Made
 from training import bundle as bundles
 from training import review
-from training.bundle import Bundle
 from training.record import Record
 from training.review import Approved
+from training.supervised import bundle as supervised
+from training.supervised.bundle import Bundle
 
 
 def approve(monkeypatch: pytest.MonkeyPatch, folder: Path, digest: str, version: int = 3) -> None:
@@ -106,7 +107,7 @@ def rewritten(bundle: Bundle, folder: Path, keys: Path, **changes: Any) -> str:
     assert bundle.golden is not None
     answer = bundle.answer.model_copy(update=changes)
     changed = Bundle(answer, bundle.model, bundle.calibrator)
-    return bundles.write(changed, bundle.golden.X, folder, bundles.signing_key(keys))
+    return supervised.write(changed, bundle.golden.X, folder, bundles.signing_key(keys))
 
 
 @pytest.mark.parametrize("task", ["weather", "guard", "demo", "base"])
@@ -171,7 +172,7 @@ def test_rows_that_the_service_refuses_are_told(
     )
     digest = rewritten(bundle, tmp_path / "other", workplace.keys, columns=columns)
     approve(monkeypatch, tmp_path / "other", digest)
-    with pytest.raises(DataError, match=r"60 rows are refused by /predict.*rfm__frequency"):
+    with pytest.raises(DataError, match=r"a golden request is refused by /predict.*rfm__frequency"):
         package.package(workplace, "churn")
     assert not built
 
@@ -187,7 +188,6 @@ def test_packaging_is_noted_and_recognised(
     assert [(e.event, e.version, e.digest, e.actor) for e in noted] == [
         ("checked", 3, made.digest, "package")
     ]
-    assert noted[0].evidence["rows"] == GOLDEN_ROWS
     assert noted[0].evidence["bento"] == first.bento
     assert noted[0].evidence["largest_difference"] <= 1e-9
     assert bundles.load(first.bundle, bundles.verifying_key(made.keys)).digest == made.digest
@@ -264,7 +264,7 @@ def test_release_says_who_approved_what(made: Made, bundle: Bundle, statement: R
     assert replay.through_app(bundle, app) == 0.0
     assert bundle.golden is not None
     shifted = bundle.golden.contributions + np.eye(GOLDEN_ROWS, 6) * 1e-10
-    golden = bundles.Golden(
+    golden = supervised.Golden(
         bundle.golden.X, bundle.golden.prediction, bundle.golden.score, bundle.golden.base, shifted
     )
     other = Bundle(bundle.answer, bundle.model, bundle.calibrator, bundle.digest, golden)

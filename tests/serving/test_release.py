@@ -83,8 +83,8 @@ def unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
     def parsed(*_: Any, **__: Any) -> None:
         raise AssertionError("parsed before it was verified")
 
-    for target in ("training.bundle.Answer", "training.bundle.resolve", "training.bundle.np.load"):
-        monkeypatch.setattr(target, parsed)
+    for target in ("Answer", "resolve", "np.load"):
+        monkeypatch.setattr(f"training.supervised.bundle.{target}", parsed)
 
 
 @pytest.mark.parametrize("tamper", TAMPERED)

@@ -17,10 +17,11 @@ from tests.serving.asgi import JSON, post
 from tests.serving.asgi import ask as send
 from training import bundle as bundles
 from training import categories
-from training.bundle import Answer, Bundle
 from training.calibrate import Calibrator
 from training.contract import matrix
 from training.models.gbm import Tweedie, TweedieConfig
+from training.supervised import bundle as supervised
+from training.supervised.bundle import Answer, Bundle
 
 DECLARED = (
     FeatureColumn(name="rfm__recency_days", unit="days", meaning="recency", missing="no order"),
@@ -58,7 +59,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     root = tmp_path_factory.mktemp("amounts")
     made = Bundle(answer, model, Calibrator("factor", {"log": (0.1,)}, 0.2))
     values = matrix(X, made.columns)
-    bundles.write(made, values[:60], root / "bundle", bundles.signing_key(root / "keys"))
+    supervised.write(made, values[:60], root / "bundle", bundles.signing_key(root / "keys"))
     return bundles.load(root / "bundle", bundles.verifying_key(root / "keys"))
 
 

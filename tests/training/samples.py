@@ -9,10 +9,11 @@ import pandas as pd
 from features.cutoffs import Moments
 from features.schema import FeatureColumn
 from features.settings import Part, resolve
-from training.bundle import MODELS, Answer, Bundle
+from training.bundle import MODELS
 from training.calibrate import Calibrator
 from training.contract import Floats
 from training.splits import Rows, Splits
+from training.supervised.bundle import Answer, Bundle
 
 COLUMNS = (
     "rfm__recency_days",

@@ -12,7 +12,8 @@ from tests.training.samples import rows_at
 from training import value_plots
 from training.calibrate import CalibrateConfig, Calibrator, Fold, choose, season_shift
 from training.contract import Floats
-from training.evaluate import CANDIDATE, Gate, check_gates, judge, slices
+from training.evaluate import judge, slices
+from training.gates import CANDIDATE, Gate, check_gates
 from training.metrics import LOWER_IS_BETTER, METRICS, OF_KIND, UNDIRECTED, Ranked
 
 
@@ -89,11 +90,13 @@ def test_answers_are_judged_beside_each_other() -> None:
 
 def test_gates_speak_of_metrics_of_the_kind() -> None:
     """A ranking of events is no demand on amounts, and a ratio is neither better nor worse."""
-    check_gates({"spearman": Gate(min=0.1), "total_ratio": Gate(min=0.8, max=1.2)}, "amount")
+    check_gates(
+        {"spearman": Gate(min=0.1), "total_ratio": Gate(min=0.8, max=1.2)}, OF_KIND["amount"]
+    )
     with pytest.raises(ConfigError, match=r"unknown metric\(s\) \['roc_auc'\].*spearman"):
-        check_gates({"roc_auc": Gate(min=0.5)}, "amount")
+        check_gates({"roc_auc": Gate(min=0.5)}, OF_KIND["amount"])
     with pytest.raises(ConfigError, match="no better or worse"):
-        check_gates({"total_ratio": Gate(beats_baseline=True)}, "amount")
+        check_gates({"total_ratio": Gate(beats_baseline=True)}, OF_KIND["amount"])
 
 
 def test_one_factor_makes_the_totals_equal() -> None:

@@ -18,10 +18,12 @@ from features.errors import DataError
 from features.settings import Workspace
 from tests.training import samples
 from training import bundle as bundles
-from training.bundle import ANSWER, GOLDEN, MANIFEST, PUBLIC_KEY, SIGNATURE
+from training.bundle import ANSWER, MANIFEST, PUBLIC_KEY, SIGNATURE
 from training.calibrate import FILE as CALIBRATOR
 from training.contract import Floats
 from training.models.gbm import FILE as BOOSTER
+from training.supervised import bundle as supervised
+from training.supervised.bundle import GOLDEN
 
 KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(bytes([k] * 32)) for k in (1, 2))
 PUBLIC = KEY.public_key()
@@ -29,7 +31,7 @@ PUBLIC = KEY.public_key()
 Change = Callable[[Path], None]
 
 
-def trees(count: int = 4) -> tuple[bundles.Bundle, Floats]:
+def trees(count: int = 4) -> tuple[supervised.Bundle, Floats]:
     """A small forest, and rows to ask it about."""
     return samples.bundle("gbm.Gbm", trees=count, min_child_weight=1, learning_rate=0.3)
 
@@ -39,7 +41,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two signed bundles of one key: ``trees`` and ``line``."""
     root = tmp_path_factory.mktemp("bundles")
     for name, (made, rows) in (("trees", trees()), ("line", samples.bundle("logistic.Logistic"))):
-        bundles.write(made, rows, root / name, KEY)
+        supervised.write(made, rows, root / name, KEY)
     return root
 
 
@@ -56,7 +58,7 @@ def folder(written: Path, tmp_path: Path) -> Path:
 def test_loaded_answers_as_written(use: str, tmp_path: Path) -> None:
     """A loaded bundle gives the same bits, and its golden rows replay with no difference at all."""
     made, rows = samples.bundle(use)
-    digest = bundles.write(made, rows, tmp_path / "bundle", KEY)
+    digest = supervised.write(made, rows, tmp_path / "bundle", KEY)
     loaded = bundles.load(tmp_path / "bundle", PUBLIC)
     assert loaded.answer == made.answer
     assert loaded.digest == digest
@@ -71,11 +73,11 @@ def test_loaded_answers_as_written(use: str, tmp_path: Path) -> None:
 def test_the_same_bundle_has_the_same_bytes(tmp_path: Path, written: Path) -> None:
     """Written twice it has one digest; with another model it has another."""
     made, rows = trees()
-    digest = bundles.write(made, rows, tmp_path / "again", KEY)
+    digest = supervised.write(made, rows, tmp_path / "again", KEY)
     for path in (written / "trees").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
     other, rows = trees(5)
-    assert bundles.write(other, rows, tmp_path / "other", KEY) != digest
+    assert supervised.write(other, rows, tmp_path / "other", KEY) != digest
 
 
 def test_the_folder_holds_what_the_manifest_lists(written: Path) -> None:
@@ -109,10 +111,10 @@ def test_replay_sees_a_model_that_drifted(written: Path) -> None:
     """Golden answers of another model differ, and replay says by how much."""
     loaded = bundles.load(written / "trees", PUBLIC)
     other, _ = trees(5)
-    drifted = bundles.Bundle(loaded.answer, other.model, loaded.calibrator, "", loaded.golden)
+    drifted = supervised.Bundle(loaded.answer, other.model, loaded.calibrator, "", loaded.golden)
     assert drifted.replay() > 1e-3
-    moved = bundles.Bundle(
-        loaded.answer, loaded.model, bundles.Calibrator("platt", {"line": (1.1, -0.2)}, 0.06), "",
+    moved = supervised.Bundle(
+        loaded.answer, loaded.model, supervised.Calibrator("platt", {"line": (1.1, -0.2)}, 0.06), "",
         loaded.golden,
     )  # fmt: skip
     assert moved.replay() > 1e-4
@@ -139,11 +141,11 @@ def unparsed(monkeypatch: pytest.MonkeyPatch, written: Path) -> Iterator[list[st
         return parse_json(data, **kwargs) if text in signed else refuse("json.loads")(data)
 
     monkeypatch.setattr(bundles.json, "loads", manifest_only)
-    monkeypatch.setattr(bundles.np, "load", refuse("np.load"))
-    monkeypatch.setattr(bundles, "resolve", refuse("the model's class"))
+    monkeypatch.setattr(supervised.np, "load", refuse("np.load"))
+    monkeypatch.setattr(supervised, "resolve", refuse("the model's class"))
     monkeypatch.setattr(xgboost.Booster, "__init__", refuse("xgboost.Booster"))
     monkeypatch.setattr(xgboost.Booster, "load_model", refuse("Booster.load_model"))
-    monkeypatch.setattr(bundles.Calibrator, "load", refuse("Calibrator.load"))
+    monkeypatch.setattr(supervised.Calibrator, "load", refuse("Calibrator.load"))
     yield seen
     assert seen == []
 
@@ -524,7 +526,7 @@ def test_without_a_verifying_key_the_error_says_where_it_should_be(
 def test_mlflows_door_verifies(place: Workspace, tmp_path: Path) -> None:
     """The loader that MLflow calls answers from a good bundle and refuses a changed one."""
     made, rows = trees()
-    bundles.write(made, rows, tmp_path / "bundle", bundles.signing_key(place.keys))
+    supervised.write(made, rows, tmp_path / "bundle", bundles.signing_key(place.keys))
     answer = bundles._load_pyfunc(str(tmp_path / "bundle"))
     X, _, _ = samples.customers(20, seed=8)
     found = answer.predict(X)

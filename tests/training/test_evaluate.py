@@ -1,5 +1,7 @@
 """Judging: paired differences, slices, gates one by one, and the alarm for leaks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,16 +13,12 @@ from features.settings import validated
 from tests.training.samples import BEGAN, customers
 from training.contract import Floats
 from training.evaluate import (
-    CANDIDATE,
-    CHAMPION,
-    Gate,
     Judged,
-    check_gates,
-    gate_results,
     judge,
     single_feature_alarm,
     slices,
 )
+from training.gates import CANDIDATE, CHAMPION, Gate, check_gates, gate_results
 from training.metrics import LOWER_IS_BETTER, OF_KIND
 from training.splits import Rows
 
@@ -154,7 +152,7 @@ def drawn(metric: str, by: float, spread: float) -> Judged:
     for other in ("recency", CHAMPION):
         draws[CANDIDATE][metric] = draws["recency"][metric] + np.append(by, by + noise)
         draws[other][metric] = draws["recency"][metric]
-    return Judged(GOOD.rows, GOOD.answers, GOOD.ranked, draws)
+    return replace(GOOD, draws=draws)
 
 
 @pytest.mark.parametrize(("metric", "sign"), [("roc_auc", 1.0), ("log_loss", -1.0)])
@@ -175,7 +173,7 @@ def test_a_result_that_is_not_a_number_does_not_pass() -> None:
     gates = {"precision": Gate(min=0.0, max=1.0, beats_baseline=True, champion_margin=1.0)}
     draws = {a: {m: v.copy() for m, v in found.items()} for a, found in nowhere.draws.items()}
     draws[CANDIDATE]["precision"][:] = np.nan
-    broken = Judged(nowhere.rows, nowhere.answers, nowhere.ranked, draws)
+    broken = replace(nowhere, draws=draws)
     with pytest.warns(RuntimeWarning, match="All-NaN"):
         assert len(failed(broken, gates)) == 4
     assert failed(checks={"replay": (float("nan"), 1e-9)}) == ["replay"]
@@ -202,9 +200,13 @@ def test_gates_that_ask_nothing_or_for_the_unknown_are_refused() -> None:
     """A gate without a demand and a metric that does not exist are named."""
     with pytest.raises(ConfigError, match="a gate demands something: min, max, beats_baseline"):
         validated(Gate, {}, "gate")
+    known = OF_KIND["event"]
     with pytest.raises(ConfigError, match=r"unknown metric\(s\) \['auc', 'gini'\].*roc_auc"):
-        check_gates({"auc": Gate(min=0.5), "roc_auc": Gate(min=0.5), "gini": Gate(min=0.1)})
-    check_gates(ALL)
+        check_gates(
+            {"auc": Gate(min=0.5), "roc_auc": Gate(min=0.5), "gini": Gate(min=0.1)},
+            OF_KIND["event"],
+        )
+    check_gates(ALL, known)
 
 
 # --- slices and alarms --------------------------------------------------------------------------

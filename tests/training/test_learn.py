@@ -11,10 +11,10 @@ from features.cutoffs import Moments
 from features.settings import Part
 from tests.training import samples
 from tests.training.samples import BEGAN, DAY
-from training import learn as module
 from training.calibrate import CalibrateConfig
-from training.learn import Learned, learn
 from training.splits import Rows, Splits
+from training.supervised import learn as module
+from training.supervised.learn import Learned, learn
 
 PART = Part(use="logistic.Logistic")
 YEAR = timedelta(days=365)

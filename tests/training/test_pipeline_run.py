@@ -26,14 +26,19 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from features.errors import ConfigError, DataError, NotApproved
+from features.progress import Progress
 from features.settings import Workspace
 from features.store import Published
 from tests.worlds import CONFIGS, ROOT, good, write_raw
 from training import bundle as bundles
-from training import learn, pack, pipeline, review, tune
+from training import pack, pipeline, review, tune
 from training.record import Record, champion
 from training.runs import run
+from training.supervised import family, learn
+from training.supervised import pack as supervised_pack
 from training.track import bundle_folder, client, review_folder
+
+STAGES = (*pipeline.PREPARING, *family.FAMILY.stages)
 
 pytestmark = [
     pytest.mark.filterwarnings(line)
@@ -272,9 +277,9 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     monkeypatch.setenv("PERENNIAL_THREADS", "1")
     elsewhere = Workspace.locate(store=tmp_path / "store", configs=CONFIGS)
     plan = planned(elsewhere)
-    progress = pipeline.Progress("churn", pipeline.STAGES)
+    progress = Progress("churn", STAGES)
     prepared = pipeline.prepare(elsewhere, plan, progress)
-    learned = pipeline.learn_all(elsewhere, plan, prepared, progress)
+    learned = family.learn_all(elsewhere, plan, prepared, progress)
     resumed = runs.place.store / "runs" / "churn" / learned.manifest["key"]
     assert learned.content == Published(resumed, json.loads(
         (resumed / "manifest.json").read_text()), False).content  # fmt: skip
@@ -286,8 +291,8 @@ def test_a_killed_run_goes_on_and_ends_the_same(
 @pytest.mark.parametrize(
     ("point", "whole"),
     [
-        ("training.learn.best_threshold", False),
-        ("training.learn.bundles.write", False),
+        ("training.supervised.learn.best_threshold", False),
+        ("training.supervised.learn.write", False),
         ("training.bundle.write_synced", False),
         ("features.store.write_synced", False),
         ("features.store.sync_folder", False),
@@ -299,16 +304,16 @@ def test_learning_killed_anywhere_leaves_all_or_nothing(
 ) -> None:
     """Killed before it is published nothing is there; the rerun ends with the same bytes."""
     plan = planned(place, "seed=9", "search.trials=0", "baselines=[{use: recency.Recency}]")
-    progress = pipeline.Progress("churn", pipeline.STAGES)
+    progress = Progress("churn", STAGES)
     prepared = pipeline.prepare(place, plan, progress)
-    expected = pipeline.learn_all(place, plan, prepared, progress)
+    expected = family.learn_all(place, plan, prepared, progress)
     shutil.rmtree(expected.folder)
     with pytest.MonkeyPatch.context() as dying:
         dying.setattr(point, Runs.die)
         with pytest.raises(Killed):
-            pipeline.learn_all(place, plan, prepared, progress)
+            family.learn_all(place, plan, prepared, progress)
     assert expected.folder.exists() == whole
-    again = pipeline.learn_all(place, plan, prepared, progress)
+    again = family.learn_all(place, plan, prepared, progress)
     assert again.content == expected.content
     assert again.fresh != whole
     assert not list(expected.folder.parent.glob(".*"))
@@ -335,7 +340,7 @@ def test_a_second_run_does_nothing_again(
 
     for module in (tune, learn):
         monkeypatch.setattr(module, "fitted", refuse)
-    monkeypatch.setattr(pack, "judge", refuse)
+    monkeypatch.setattr(supervised_pack, "judge", refuse)
     monkeypatch.setattr(mlflow.pyfunc, "log_model", refuse)
     monkeypatch.setattr(Record, "append", refuse)
     monkeypatch.setattr(pack, "code_state", lambda: coded("clean"))

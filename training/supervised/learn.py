@@ -12,7 +12,7 @@ import pandas as pd
 
 from features.schema import FeatureColumn
 from features.settings import Part
-from training import bundle as bundles
+from training.bundle import signing_key
 from training.calibrate import (
     CalibrateConfig,
     Calibrator,
@@ -23,9 +23,11 @@ from training.calibrate import (
     with_shift,
 )
 from training.contract import Explanation, Floats, Kind, Model, category_columns, matrix
-from training.evaluate import CANDIDATE, names_of
+from training.evaluate import names_of
+from training.gates import CANDIDATE
 from training.metrics import best_threshold
 from training.splits import Splits
+from training.supervised.bundle import Answer, Bundle, write
 from training.tune import fitted
 
 GOLDEN_ROWS = 1000
@@ -121,17 +123,17 @@ def write_learned(
     folder: Path,
     splits: Splits,
     answers: dict[str, Learned],
-    answer: bundles.Answer,
+    answer: Answer,
     seed: int,
     keys: Path,
 ) -> dict[str, Any]:
     """Write the signed bundle and everything that judging needs; return facts for the manifest."""
     candidate, test = answers[CANDIDATE], splits.test
-    made = bundles.Bundle(answer, candidate.model, candidate.calibrator)
+    made = Bundle(answer, candidate.model, candidate.calibrator)
     X = matrix(test.X, candidate.model.columns)
     rows = np.random.default_rng(seed).permutation(len(test))
-    private = bundles.signing_key(keys)
-    digest = bundles.write(made, X[rows[:GOLDEN_ROWS]], folder / "bundle", private)
+    private = signing_key(keys)
+    digest = write(made, X[rows[:GOLDEN_ROWS]], folder / "bundle", private)
     given = {name: learned.predict(test.X) for name, learned in answers.items()}
     pd.DataFrame({"label": test.y, "customer_id": test.customers, **given}).to_parquet(
         folder / "test.parquet"
@@ -170,6 +172,15 @@ def write_learned(
         "dropped_immature": sum(splits.immature.values()),
         "dropped_unlabelled": sum(splits.unlabelled.values()),
         "test_rows": len(test),
+        "tags": {
+            "model_family": candidate.part.use.partition(".")[0],
+            "base_rate" if splits.kind == "event" else "mean_label": f"{test.y.mean():.4f}",
+        },
+        "params": {
+            "model": candidate.part.use,
+            **{f"model.{k}": v for k, v in candidate.part.config.items()},
+            "calibration": candidate.calibrator.kind,
+        },
     }
 
 

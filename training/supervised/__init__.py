@@ -1,0 +1,1 @@
+"""Supervised questions: yes or no, or an amount, learned from rows with labels."""

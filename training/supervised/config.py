@@ -1,0 +1,31 @@
+"""What the pipeline YAML of a supervised question says beside what every one says."""
+
+from pydantic import Field, model_validator
+
+from features.settings import Part
+from training.calibrate import CalibrateConfig
+from training.contract import Task
+from training.gates import CANDIDATE
+from training.pipeline import Pipeline, Plan
+from training.supervised.learn import baseline_names
+from training.tune import SearchConfig
+
+
+class SupervisedConfig(Pipeline):
+    """A pipeline YAML of a supervised question: its answer, and how it is learned."""
+
+    model: Part
+    baselines: tuple[Part, ...] = Field(min_length=1)
+    """Always run and shown; the first is the declared baseline that gates speak of."""
+    search: SearchConfig = SearchConfig()
+    calibrate: CalibrateConfig = CalibrateConfig()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "SupervisedConfig":
+        names = baseline_names(self.baselines)
+        if len(set(names)) < len(names) or {CANDIDATE, "champion"} & set(names):
+            raise ValueError(f"baselines: each needs a file of its own, found {names}")
+        return self
+
+
+SupervisedPlan = Plan[SupervisedConfig, Task]

@@ -1,0 +1,172 @@
+"""The supervised family: a yes/no question or an amount, learned from rows with labels."""
+
+from pathlib import Path
+from typing import Any
+
+from features import columns as c
+from features.errors import ConfigError
+from features.progress import Progress
+from features.settings import Part, Workspace, resolve
+from features.snapshot import read_features, read_schema
+from features.store import Published, publish
+from training.bundle import MODELS, Loaded
+from training.gates import CANDIDATE, check_gates
+from training.metrics import OF_KIND
+from training.pipeline import Prepared, spelled
+from training.splits import Splits, split
+from training.supervised.bundle import Answer
+from training.supervised.config import SupervisedConfig, SupervisedPlan
+from training.supervised.learn import baseline_names, learn, write_learned
+from training.supervised.pack import build_pack
+from training.tune import check_space, tune
+
+
+def learn_all(
+    place: Workspace, plan: SupervisedPlan, prepared: Prepared, progress: Progress
+) -> Published:
+    """Search, fit, calibrate and bundle; published under the run's key, recognised if there."""
+    key = plan.learn_key(prepared.features)
+    root = place.store / "runs" / plan.config.name
+
+    def write(folder: Path) -> dict[str, Any]:
+        with progress.stage("labels"):
+            splits = _splits(plan, prepared)
+        with progress.stage("search"):
+            part, trials = tune(
+                splits, plan.config.model, plan.config.search, plan.config.seed,
+                place.store / "studies" / f"{key}.db",
+                lambda done, total: progress.step(done, total, "trial"),
+            )  # fmt: skip
+            trials.to_csv(folder / "search.csv", index=False)
+        with progress.stage("fit"):
+            baselines = plan.config.baselines
+            parts = {CANDIDATE: part} | dict(zip(baseline_names(baselines), baselines, strict=True))
+            total, done = len(parts) * (len(prepared.moments.folds) + 1), 0
+
+            def report() -> None:
+                nonlocal done
+                done += 1
+                progress.step(done, total, "block")
+
+            answers = {
+                name: learn(splits, p, plan.config.calibrate, plan.config.seed, report)
+                for name, p in parts.items()
+            }
+            return write_learned(
+                folder,
+                splits,
+                answers,
+                _answer(plan, prepared, splits, part, answers, key),
+                plan.config.seed,
+                place.keys,
+            )
+
+    published = publish(root, key, write)
+    if not published.fresh:
+        for name in ("labels", "search", "fit"):
+            with progress.stage(name):
+                progress.reused(name)
+    (place.store / "studies" / f"{key}.db").unlink(missing_ok=True)
+    return published
+
+
+def _splits(plan: SupervisedPlan, prepared: Prepared) -> Splits:
+    features = read_features(prepared.features.folder).to_pandas()
+    constant = [
+        n
+        for n in features.columns
+        if n not in (c.CUSTOMER, c.CUTOFF) and features[n].nunique(dropna=False) < 2
+    ]
+    kept = features.drop(columns=constant)
+    schema = [k for k in read_schema(prepared.features.folder) if k.name in kept]
+    return split(
+        prepared.stored, kept, plan.task, prepared.moments, schema, plan.config.sample
+    )  # fmt: skip
+
+
+def _answer(
+    plan: SupervisedPlan,
+    prepared: Prepared,
+    splits: Splits,
+    part: Part,
+    answers: dict[str, Any],
+    key: str,
+) -> Answer:
+    learned = answers[CANDIDATE]
+    schema = {column.name: column for column in splits.columns}
+    return Answer(
+        task=plan.task.name,
+        question=plan.task.question,
+        kind=plan.task.kind,
+        output=plan.task.output,
+        unit=plan.task.unit,
+        space=learned.model.space,
+        model=part,
+        columns=tuple(schema[name] for name in learned.model.columns),
+        threshold=learned.threshold,
+        cutoff=f"{prepared.moments.test:%Y-%m-%d}",
+        horizon_days=plan.task.horizon_days,
+        source=plan.source.name,
+        currency=plan.source.currency,
+        run_key=key,
+    )
+
+
+class Supervised:
+    """Search, fit beside baselines, calibrate; judge on the test cutoff's labels."""
+
+    config = SupervisedConfig
+    stages = (("labels", 3.0), ("search", 45.0), ("fit", 20.0))
+
+    def spelled(self, config: SupervisedConfig) -> SupervisedConfig:
+        """The config with the defaults of model and baselines written out."""
+        return config.model_copy(
+            update={
+                "model": spelled(MODELS, config.model),
+                "baselines": tuple(spelled(MODELS, part) for part in config.baselines),
+            }
+        )
+
+    def check(self, plan: SupervisedPlan) -> None:
+        """Refuse models, spaces, gates and calibrations that are not for this kind of question."""
+        config, kind = plan.config, plan.task.kind
+        for part in (config.model, *config.baselines):
+            model = resolve(MODELS, part)
+            if kind not in model.answers:
+                raise ConfigError(
+                    f"{plan.path}: {part.use} answers {model.answers}, "
+                    f"the task {config.task.use} asks for {kind!r}"
+                )
+        check_space(config.search, config.model, kind)
+        check_gates(config.gates, OF_KIND[kind])
+        config.calibrate.offered(kind)
+
+    def dry_run(self, plan: SupervisedPlan) -> list[str]:
+        """Search, candidate and baselines."""
+        config = plan.config
+        beside = ", ".join(p.use for p in config.baselines)
+        return [
+            f"search: {config.search.trials} trials of {config.model.use} by "
+            f"{config.search.metric}",
+            f"fit {config.model.use} beside {beside}, calibrate, judge",
+        ]
+
+    def learn(
+        self, place: Workspace, plan: SupervisedPlan, prepared: Prepared, progress: Progress
+    ) -> Published:
+        """As :func:`learn_all`."""
+        return learn_all(place, plan, prepared, progress)
+
+    def judge(
+        self,
+        place: Workspace,
+        plan: SupervisedPlan,
+        prepared: Prepared,
+        learned: Published,
+        champion: Loaded | None,
+    ) -> Published:
+        """The review pack: candidate beside baselines and champion on the same rows."""
+        return build_pack(place, plan, prepared, learned, champion)
+
+
+FAMILY = Supervised()

@@ -1,0 +1,238 @@
+"""The review pack of a supervised answer: judged beside baselines and champion, and drawn."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.leakage.report import read_checks
+from features.settings import Workspace
+from features.store import Published
+from training import bundle as bundles
+from training import categories, pack, plots, value_plots
+from training.bundle import Loaded
+from training.categories import encoded
+from training.contract import Explanation, Kind, reasons
+from training.evaluate import (
+    ALARM,
+    CENTRE,
+    SLICE_METRICS,
+    judge,
+    single_feature_alarm,
+    slices,
+)
+from training.gates import CANDIDATE, CHAMPION, gate_results
+from training.metrics import LOWER_IS_BETTER
+from training.pipeline import Prepared
+from training.slices import Groups, audit_slices
+from training.splits import Rows
+from training.supervised import card
+from training.supervised.bundle import Bundle
+from training.supervised.card import SupervisedCase
+from training.supervised.config import SupervisedPlan
+from training.supervised.learn import baseline_names, read_explained
+
+ADDITIVITY = 1e-4
+WORKED_ROWS = 20
+PLANTED = "canary__label"
+
+
+def build_pack(
+    place: Workspace,
+    plan: SupervisedPlan,
+    prepared: Prepared,
+    learned: Published,
+    champion: Loaded | None,
+) -> Published:
+    """Judge the candidate beside baselines and champion, once per champion, and write the pack."""
+
+    def write(folder: Path) -> dict[str, Any]:
+        return _write(place, plan, prepared, learned, champion, folder)
+
+    return pack.publish_pack(place, plan, learned, champion, write)
+
+
+def _write(
+    place: Workspace,
+    plan: SupervisedPlan,
+    prepared: Prepared,
+    learned: Published,
+    champion: Loaded | None,
+    folder: Path,
+) -> dict[str, Any]:
+    config, facts = plan.config, learned.manifest["facts"]
+    made = _bundle(place, learned)
+    answers = pd.read_parquet(learned.folder / "test.parquet")
+    words = pd.read_parquet(learned.folder / "test_rows.parquet")
+    X = encoded(words, made.answer.columns)
+    given = {
+        n: answers[n].to_numpy(np.float64) for n in (CANDIDATE, *baseline_names(config.baselines))
+    }
+    thresholds = dict(facts["thresholds"])
+    note = _compare_with_champion(champion, made, words, given, thresholds)
+    cutoffs = np.full(len(X), np.datetime64(prepared.moments.test))
+    rows = Rows(
+        X, answers["label"].to_numpy(np.float64), answers["customer_id"].to_numpy(np.int64), cutoffs
+    )
+    kind = plan.task.kind
+    judged = judge(rows, given, thresholds, config.bootstrap, config.seed, kind)
+    groups = {**plan.task.slices(X), **_audit(learned.folder)}
+    by_slice = slices(judged, groups, config.bootstrap, config.seed)
+    alarms, caught = _alarms(rows, kind)
+    leakage = read_checks(prepared.checks.folder)
+    replay, pyfunc = made.replay(), _pyfunc_difference(made)
+    gates = gate_results(
+        config.gates, judged, baseline_names(config.baselines)[0], note,
+        {
+            "contributions add up to the score (largest gap)": (facts["additivity"], ADDITIVITY),
+            "golden rows replayed in Python (largest gap)": (replay, bundles.TOLERANCE),
+            "golden rows through the MLflow loader (largest gap)": (pyfunc, bundles.TOLERANCE),
+            ALARM[kind]: (float(len(alarms)), 0.0),
+            "planted labels that this alarm missed": (float(not caught), 0.0),
+            "leakage checks: broken promises": (float(len(leakage.failed)), 0.0),
+            "leakage checks: planted leaks that were missed": (float(len(leakage.missed)), 0.0),
+        },
+    )  # fmt: skip
+    explained = read_explained(learned.folder, made.answer.columns, made.answer.space)
+    worded = [k.name for k in made.answer.columns if k.dtype == "string"]
+    importance = plots.importance_table(explained, worded)
+    case = SupervisedCase(
+        plan=plan,
+        prepared=prepared,
+        learned=learned,
+        space=made.answer.space,
+        judged=judged,
+        by_slice=by_slice,
+        gates=gates,
+        importance=importance,
+        alarms=alarms,
+        champion_note=note,
+        code=pack.code_state(),
+    )
+    _plots(folder / "plots", case, explained)
+    _tables(folder, case)
+    _worked(folder, made, explained)
+    return pack.finish(folder, case, card.sections(case), judged, champion)
+
+
+def _bundle(place: Workspace, learned: Published) -> Bundle:
+    made = bundles.load(learned.folder / "bundle", bundles.verifying_key(place.keys))
+    assert isinstance(made, Bundle), "learned by this family"
+    return made
+
+
+def _compare_with_champion(
+    champion: Loaded | None,
+    made: Bundle,
+    words: pd.DataFrame,
+    given: dict[str, Any],
+    thresholds: dict[str, float | None],
+) -> str:
+    """Add the champion's answers on the same rows; or say why that cannot be."""
+    if champion is None:
+        return "no champion yet"
+    if not isinstance(champion, Bundle):
+        return f"the champion answers a question of kind {champion.answer.kind}: not comparable"
+    if champion.answer.source != made.answer.source:
+        return f"the champion answers for source {champion.answer.source}: not comparable"
+    asked, now = (
+        (a.kind, a.output, a.unit, a.horizon_days) for a in (champion.answer, made.answer)
+    )
+    if asked != now:
+        return f"the champion answers another question ({champion.answer.question}): not comparable"
+    lacking = [name for name in champion.columns if name not in words.columns]
+    if lacking:
+        return (
+            f"the champion needs columns that this run lacks ({', '.join(lacking)}): not comparable"
+        )
+    found = champion.predict_frame(words[list(champion.columns)])
+    given[CHAMPION] = found[champion.answer.output].to_numpy(np.float64)
+    thresholds[CHAMPION] = champion.answer.threshold
+    return ""
+
+
+def _pyfunc_difference(made: Bundle) -> float:
+    """Largest difference between the golden answers and those of the class that MLflow loads."""
+    assert made.golden is not None, "a written bundle has golden rows"
+    frame = categories.frame(made.answer.columns, made.golden.X)
+    found = bundles.PyfuncAnswer(made).predict(frame)
+    return float(
+        max(
+            np.abs(found[made.answer.output].to_numpy() - made.golden.prediction).max(),
+            np.abs(found["score"].to_numpy() - made.golden.score).max(),
+        )
+    )
+
+
+def _alarms(rows: Rows, kind: Kind) -> tuple[list[tuple[str, float]], bool]:
+    """Features that tell the answer alone, and whether the label itself, put among them, did."""
+    planted = replace(rows, X=rows.X.assign(**{PLANTED: rows.y}))
+    found = dict(single_feature_alarm(planted, kind=kind))
+    caught = found.pop(PLANTED, None) is not None
+    return list(found.items()), caught
+
+
+def _audit(folder: Path) -> Groups:
+    """Groups by attributes that no model saw, where the features have such."""
+    path = folder / "test_audit.parquet"
+    return audit_slices(pd.read_parquet(path)) if path.is_file() else {}
+
+
+def _plots(folder: Path, case: SupervisedCase, explained: Explanation) -> None:
+    drawn = plots.of_events if case.judged.kind == "event" else value_plots.of_amounts
+    for name, (table, figure) in drawn(case.judged.ranked).items():
+        plots.save(folder, name, table, figure)
+    splits = pd.read_csv(case.learned.folder / "splits.csv")
+    first = SLICE_METRICS[case.judged.kind][0]
+    by_slice = plots.slices(case.by_slice, first, CENTRE[case.judged.kind])
+    plots.save(folder, "slices", case.by_slice, by_slice)
+    plots.save(folder, "timeline", splits, plots.timeline(splits, CENTRE[case.judged.kind]))
+    labels = [name.replace("__", ": ").replace("_", " ") for name in explained.columns]
+    plots.save(folder, "beeswarm", case.importance, plots.beeswarm(explained, labels))
+    trials, metric = pd.read_csv(case.learned.folder / "search.csv"), case.plan.config.search.metric
+    if len(trials):
+        found = plots.search(trials, metric, metric in LOWER_IS_BETTER)
+        plots.save(folder, "search", trials, found)
+
+
+def _tables(folder: Path, case: SupervisedCase) -> None:
+    case.by_slice.to_csv(folder / "slices.csv", index=False)
+    case.importance.to_csv(folder / "importance.csv", index=False)
+    learned = case.learned.folder
+    for path in (
+        learned / "splits.csv",
+        learned / "search.csv",
+        *learned.glob("calibration.*.csv"),
+        *learned.glob("folds.*.csv"),
+    ):
+        shutil.copy(path, folder / path.name)
+
+
+def _worked(folder: Path, made: Bundle, explained: Explanation) -> None:
+    """Worked rows from lowest to highest score, with their reasons; no customer is named."""
+    order = np.argsort(explained.scores, kind="stable")
+    picked = order[np.linspace(0, len(order) - 1, min(WORKED_ROWS, len(order))).astype(int)]
+    part = replace(
+        explained,
+        base=explained.base[picked],
+        contributions=explained.contributions[picked],
+        values=np.take(explained.values, picked, axis=0),
+    )
+    table = pd.DataFrame(
+        {
+            made.answer.output: made.calibrator.apply(part.scores),
+            "score": part.scores,
+            "base": part.base,
+            "reasons": [
+                "; ".join(said) for said in reasons(made.answer.columns, made.answer.currency, part)
+            ],
+        }
+    )
+    table.to_csv(folder / "worked_rows.csv", index=False)
+    assert made.golden is not None, "a written bundle has golden rows"
+    example = categories.rows(made.answer.columns, made.golden.X[:3])
+    (folder / "input_example.json").write_text(json.dumps({"rows": example}, indent=1))
