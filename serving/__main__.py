@@ -1,6 +1,7 @@
 """The door of this package: ``python -m serving``."""
 
 import signal
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -76,6 +77,44 @@ def serve(
             server.wait()
         finally:
             server.stop()
+
+
+@app.command()
+def score(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")],
+    version: Annotated[
+        int | None, typer.Option(help="An approved version; the champion if not given.")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="Date as of which to answer; default: the data's end.")
+    ] = None,
+    reasons: Annotated[
+        int, typer.Option(help="Reasons in words for each customer.", min=0, max=20)
+    ] = 0,
+    purpose: Annotated[
+        str | None, typer.Option(help="Keep only customers who consent to it, such as marketing.")
+    ] = None,
+    data_dir: DataDir = None,
+    store: Store = None,
+    registry: Registry = None,
+) -> None:
+    """Answer for every customer that the approved version's question asks about, in one file.
+
+    Customers appear under the source's own ids. A killed call goes on where it stopped.
+    """
+    with answering(store, registry, data_dir) as place:
+        from serving.score import score as answer
+
+        done = answer(
+            place, model, out, number=version, as_of=as_of, reasons=reasons, purpose=purpose
+        )
+        say(
+            f"{done.rows} customers, version {done.version}, as of {done.as_of:%Y-%m-%d}: "
+            f"{done.path}"
+        )
+        if purpose:
+            say(f"{done.withheld} customers without consent to {purpose!r} are left out")
 
 
 @app.command()

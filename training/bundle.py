@@ -113,6 +113,10 @@ class Loaded(Protocol):
         """Answers for a frame; a :class:`DataError` where it does not fit."""
         ...
 
+    def reasons_frame(self, X: "pd.DataFrame", top: int) -> list[list[str]]:
+        """For each row the ``top`` reasons of its answer, each a short sentence."""
+        ...
+
     def replay(self) -> float:
         """Largest difference between the golden answers and today's, over all their numbers."""
         ...

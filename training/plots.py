@@ -292,3 +292,38 @@ def beeswarm(explanation: Explanation, labels: Sequence[str]) -> "Figure":
     figure = plt.gcf()
     figure.axes[0].set_xlabel(f"contribution to the score ({explanation.space})")
     return figure
+
+
+def intervals(table: pd.DataFrame) -> "Figure":
+    """Each metric on a scale of its own: one row per version, the value with its interval.
+
+    Parameters
+    ----------
+    table
+        Tidy: version, metric, value, ci_low, ci_high.
+    """
+    metrics = list(dict.fromkeys(table["metric"]))
+    versions = list(dict.fromkeys(table["version"]))
+    columns = min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    height = 1.2 + 0.3 * len(versions)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(4 * columns, height * rows), squeeze=False, layout="constrained"
+    )
+    for axes in grid.flat[len(metrics) :]:
+        axes.set_axis_off()
+    for axes, metric in zip(grid.flat, metrics, strict=False):
+        part = table[table["metric"] == metric].set_index("version")
+        for i, name in enumerate(versions):
+            if name not in part.index:
+                continue
+            line = part.loc[name]
+            reach = [[line["value"] - line["ci_low"]], [line["ci_high"] - line["value"]]]
+            axes.errorbar(
+                line["value"], i, xerr=np.abs(reach), capsize=3,
+                fmt=MARKERS[i % len(MARKERS)], color=COLOURS[i % len(COLOURS)],
+            )  # fmt: skip
+        axes.set(title=metric, yticks=range(len(versions)), yticklabels=versions)
+        axes.set_ylim(len(versions) - 0.5, -0.5)
+        axes.grid(alpha=0.3)
+    return figure

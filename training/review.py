@@ -39,7 +39,12 @@ class Approved:
 
 def bundle_of(place: Workspace, entry: Entry) -> bundles.Loaded:
     """The verified bundle of a recorded version."""
-    return bundles.load(_verified_folder(place, entry), bundles.verifying_key(place.keys))
+    return bundle_at(place, _verified_folder(place, entry))
+
+
+def bundle_at(place: Workspace, folder: Path) -> bundles.Loaded:
+    """The bundle in ``folder``, verified with the key of this place."""
+    return bundles.load(folder, bundles.verifying_key(place.keys))
 
 
 def approved(place: Workspace, model: str, version: int | None = None) -> Approved:

@@ -113,10 +113,8 @@ def test_replay_sees_a_model_that_drifted(written: Path) -> None:
     other, _ = trees(5)
     drifted = supervised.Bundle(loaded.answer, other.model, loaded.calibrator, "", loaded.golden)
     assert drifted.replay() > 1e-3
-    moved = supervised.Bundle(
-        loaded.answer, loaded.model, supervised.Calibrator("platt", {"line": (1.1, -0.2)}, 0.06), "",
-        loaded.golden,
-    )  # fmt: skip
+    other_line = supervised.Calibrator("platt", {"line": (1.1, -0.2)}, 0.06)
+    moved = supervised.Bundle(loaded.answer, loaded.model, other_line, "", loaded.golden)
     assert moved.replay() > 1e-4
 
 

@@ -20,7 +20,7 @@ from features.settings import Part, resolve
 from training import categories
 from training.bundle import ANSWER, MODELS, Facts, Recorded, Shown, Typed, write_files
 from training.calibrate import Calibrator
-from training.contract import Explanation, Floats, Model, matrix
+from training.contract import Explanation, Floats, Model, matrix, reasons
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,6 +110,12 @@ class Bundle:
         coded = categories.encoded(X, self.answer.columns)
         answers, scores = self.predict(matrix(coded, self.columns))
         return pd.DataFrame({self.answer.output: answers, "score": scores}, index=X.index)
+
+    def reasons_frame(self, X: "pd.DataFrame", top: int) -> list[list[str]]:
+        """The largest contributions of each row in words; a frame as for :meth:`predict_frame`."""
+        coded = categories.encoded(X, self.answer.columns)
+        explained = self.explain(matrix(coded, self.columns))
+        return reasons(self.answer.columns, self.answer.currency, explained, top)
 
     def replay(self) -> float:
         """Largest difference between the golden answers and today's, over all their numbers."""

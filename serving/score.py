@@ -1,0 +1,194 @@
+"""Answers for everyone at once: the approved version over the newest features, as one file."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features import columns as c
+from features.cutoffs import Moments
+from features.errors import ConfigError, DataError
+from features.online import publication_moment
+from features.progress import Progress
+from features.settings import Workspace, code_fingerprint, fingerprint
+from features.snapshot import build_features, read_features
+from features.store import publish
+from features.tables import Stored, Tables, build_tables
+from training import review, track
+from training.bundle import Loaded
+from training.pipeline import AnyPlan, load_plan
+
+log = logging.getLogger("perennial")
+
+ROWS_A_SHARD = 50_000
+LEAST_AUDIENCE = 20
+"""Fewer customers than this could be told apart: such a list is not written."""
+STAGES = (("tables", 10.0), ("features", 10.0), ("answers", 20.0), ("write", 2.0))
+FILE = "answers.parquet"
+SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was written."""
+
+    path: Path
+    rows: int
+    as_of: datetime
+    version: int
+    withheld: int
+    """Customers left out because they did not consent to the purpose."""
+
+
+def score(
+    place: Workspace,
+    model: str,
+    out: Path,
+    *,
+    number: int | None = None,
+    as_of: str | None = None,
+    reasons: int = 0,
+    purpose: str | None = None,
+) -> Scored:
+    """Answer for every customer that the question asks about, as of ``as_of``.
+
+    The version's own pipeline, from its review pack, says which tables, features and customers. A
+    killed call goes on where it stopped; ``out`` appears whole or not at all.
+
+    Parameters
+    ----------
+    model
+        Registered name.
+    out
+        ``.csv`` or ``.parquet``: one row per customer under the source's own id.
+    number
+        An approved version; None = the champion.
+    as_of
+        Date up to which the past is looked at; None = the end of the source's data.
+    reasons
+        How many reasons to say in words for each customer.
+    purpose
+        Keep only customers whose last known consent for this purpose, on any channel, is granted;
+        such a list is an audience and has at least 20 customers.
+
+    Raises
+    ------
+    NotApproved
+        If no reviewer approved the version.
+    ConfigError
+        If the file's kind is unknown, or the date lies outside the data.
+    DataError
+        If the bundle is not what was approved, nobody is asked, or an audience is too small.
+    """
+    if out.suffix not in SUFFIXES:
+        raise ConfigError(f"{out}: the name has to end with {' or '.join(SUFFIXES)}")
+    granted = review.approved(place, model, number)
+    loaded = review.bundle_at(place, granted.folder)
+    settings = track.review_folder(place, model, granted.version) / "config.resolved.yaml"
+    plan, progress = load_plan(place, settings), Progress(f"answers of {model}", STAGES)
+    with progress.stage("tables"):
+        stored = build_tables(place, plan.source)
+    moment = publication_moment(stored, as_of)
+    with progress.stage("features"):
+        features = build_features(place, stored, plan.config, Moments((), moment))
+    tables = stored.open(plan.config.sample)
+    try:
+        asked = _asked(tables, plan, moment)
+        allowed = asked if purpose is None else _consenting(tables, stored, moment, purpose, asked)
+    finally:
+        tables.backend.disconnect()
+    if purpose is not None and len(allowed) < LEAST_AUDIENCE:
+        raise DataError(
+            f"{model}: {len(allowed)} of {len(asked)} customers consent to {purpose!r}; a list of "
+            f"fewer than {LEAST_AUDIENCE} is not written, since they could be told apart"
+        )
+    rows = read_features(features.folder, [moment]).to_pandas()
+    rows = rows[rows[c.CUSTOMER].isin(allowed)].sort_values(c.CUSTOMER, ignore_index=True)
+    if rows.empty:
+        raise DataError(
+            f"{model}: nobody is asked about at {moment:%Y-%m-%d}; give another --as-of"
+        )
+    key = fingerprint(granted.digest, features.content, code_fingerprint("training"), reasons)
+    with progress.stage("answers"):
+        shards = list(_shards(place, model, key, loaded, rows, reasons, progress))
+    with progress.stage("write"):
+        head = {"as_of": f"{moment:%Y-%m-%d}", "model": model, "version": granted.version}
+        answers = pd.concat(shards, ignore_index=True)
+        _write(_named(answers, stored, loaded, head), out)
+    withheld = len(asked) - len(allowed)
+    return Scored(out, len(answers), moment, granted.version, withheld)
+
+
+def _asked(tables: Tables, plan: AnyPlan, moment: datetime) -> set[int]:
+    spine = plan.task.spine(tables.asof((moment,)))
+    return set(tables.backend.to_pyarrow(spine.select(c.CUSTOMER))[c.CUSTOMER].to_pylist())
+
+
+def _consenting(
+    tables: Tables, stored: Stored, moment: datetime, purpose: str, asked: set[int]
+) -> set[int]:
+    if "consents" not in stored.brought:
+        raise ConfigError(
+            f"source {stored.source.name!r} brings no consents; a list for a purpose needs them"
+        )
+    last = tables.asof((moment,)).consents
+    found = last.filter(last.purpose == purpose, last.granted).select(c.CUSTOMER).distinct()
+    return asked & set(tables.backend.to_pyarrow(found)[c.CUSTOMER].to_pylist())
+
+
+def _shards(
+    place: Workspace,
+    model: str,
+    key: str,
+    loaded: Loaded,
+    rows: pd.DataFrame,
+    reasons: int,
+    progress: Progress,
+) -> Iterator[pd.DataFrame]:
+    """Answers part by part, each published on its own, so that a killed call loses one at most."""
+    names = [name for name, _ in loaded.inputs]
+    total = -(-len(rows) // ROWS_A_SHARD)
+    for i in range(total):
+        part = rows[i * ROWS_A_SHARD : (i + 1) * ROWS_A_SHARD]
+        customers = fingerprint(part[c.CUSTOMER].to_list())
+
+        def write(folder: Path, part: pd.DataFrame = part) -> dict[str, Any]:
+            answers = loaded.predict_frame(part[names])
+            answers.insert(0, c.CUSTOMER, part[c.CUSTOMER])
+            if reasons:
+                said = loaded.reasons_frame(part[names], reasons)
+                answers["reasons"] = ["; ".join(lines) for lines in said]
+            pq.write_table(pa.Table.from_pandas(answers, preserve_index=False), folder / FILE)
+            return {"rows": len(answers)}
+
+        made = publish(place.store / "answers" / model, f"{key}-{customers}", write)
+        progress.step(i + 1, total, "shard")
+        yield pd.read_parquet(made.folder / FILE)
+
+
+def _named(
+    answers: pd.DataFrame, stored: Stored, loaded: Loaded, head: dict[str, Any]
+) -> pd.DataFrame:
+    """Under the source's own ids; highest answers first where they are numbers."""
+    answers.insert(0, "source_id", answers.pop(c.CUSTOMER).map(stored.source_ids()))
+    output = loaded.answer.output
+    ranks = output in answers and pd.api.types.is_float_dtype(answers[output])
+    by, rising = ([output, "source_id"], [False, True]) if ranks else (["source_id"], [True])
+    ordered = answers.sort_values(by, ascending=rising, ignore_index=True)
+    return ordered.assign(**head)
+
+
+def _write(answers: pd.DataFrame, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.part")
+    if out.suffix == ".csv":
+        answers.to_csv(partial, index=False)
+    else:
+        answers.to_parquet(partial, index=False)
+    partial.replace(out)

@@ -1,0 +1,132 @@
+"""Answers for everyone: the same as asked one by one, under the source's ids, whole or absent."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features import columns as c
+from features.cutoffs import Moments
+from features.errors import ConfigError, DataError, NotApproved
+from features.settings import Workspace
+from features.snapshot import build_features, read_features
+from features.tables import build_tables
+from serving import score as module
+from serving.score import score
+from tests.training.finished import MARKS
+from training import review
+from training.pipeline import load_plan
+from training.supervised.bundle import Bundle
+from training.track import review_folder
+
+pytestmark = MARKS
+
+
+def test_everyone_asked_is_answered_as_in_python(decided: Workspace, tmp_path: Path) -> None:
+    """Each line is the bundle's answer to that customer's features as of the end of the data."""
+    done = score(decided, "churn", tmp_path / "churn.csv", reasons=2)
+    lines = pd.read_csv(tmp_path / "churn.csv", dtype={"source_id": str}).set_index("source_id")
+    assert (done.rows, done.version, done.withheld) == (len(lines), 1, 0)
+    plan = load_plan(decided, review_folder(decided, "churn", 1) / "config.resolved.yaml")
+    stored = build_tables(decided, plan.source)
+    features = build_features(decided, stored, plan.config, Moments((), stored.end))
+    frame = read_features(features.folder, [stored.end]).to_pandas()
+    frame = frame[frame["rfm__recency_days"] <= 365]  # who is asked, by another way
+    frame.index = pd.Index(frame[c.CUSTOMER].map(stored.source_ids()))
+    assert set(lines.index) == set(frame.index)
+    bundle = review.bundle_at(decided, review.approved(decided, "churn").folder)
+    assert isinstance(bundle, Bundle)
+    expected = bundle.predict_frame(frame[list(bundle.columns)]).loc[lines.index]
+    assert np.abs(lines["churn_probability"] - expected["churn_probability"]).max() < 1e-12
+    assert lines["churn_probability"].is_monotonic_decreasing
+    assert lines["reasons"].str.contains("the score").all()
+    assert set(lines["as_of"]) == {f"{stored.end:%Y-%m-%d}"}
+
+
+def test_an_interrupted_call_goes_on_and_ends_the_same(
+    decided: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed in the third of its shards, the next call makes only what is missing."""
+    monkeypatch.setattr(module, "ROWS_A_SHARD", 60)
+    whole = tmp_path / "whole.parquet"
+    score(decided, "churn", whole, as_of="2025-06-01")
+    answered: list[int] = []
+    predict = Bundle.predict_frame
+
+    def counted(self: Bundle, X: pd.DataFrame) -> pd.DataFrame:
+        if len(answered) == 2:
+            raise KeyboardInterrupt
+        answered.append(len(X))
+        return predict(self, X)
+
+    out = tmp_path / "again.parquet"
+    for folder in (decided.store / "answers" / "churn").iterdir():
+        if folder.is_dir():
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()
+    with monkeypatch.context() as dying:
+        dying.setattr(Bundle, "predict_frame", counted)
+        with pytest.raises(KeyboardInterrupt):
+            score(decided, "churn", out, as_of="2025-06-01")
+    assert not out.exists()
+    assert answered == [60, 60]
+    later: list[int] = []
+
+    def recorded(self: Bundle, X: pd.DataFrame) -> pd.DataFrame:
+        later.append(len(X))
+        return predict(self, X)
+
+    monkeypatch.setattr(Bundle, "predict_frame", recorded)
+    done = score(decided, "churn", out, as_of="2025-06-01")
+    assert sum(later) == done.rows - 120
+    pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(whole))
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        ({"number": 2}, NotApproved, "has not been reviewed"),
+        ({"out": "x.json"}, ConfigError, "end with .csv or .parquet"),
+        ({"as_of": "1999-01-01"}, ConfigError, "expected a date"),
+        ({"purpose": "marketing"}, ConfigError, "brings no consents"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(
+    asked: dict[str, Any],
+    error: type[Exception],
+    said: str,
+    decided: Workspace,
+    tmp_path: Path,
+) -> None:
+    """One clear error, and no file."""
+    out = tmp_path / asked.pop("out", "x.csv")
+    with pytest.raises(error, match=said):
+        score(decided, "churn", out, **asked)
+    assert not out.exists()
+
+
+def test_an_audience_is_those_who_consent_and_never_a_few(
+    decided: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others are counted; fewer than twenty are not written."""
+    kept = 30
+
+    def some(*_: Any) -> set[int]:
+        asked: set[int] = _[-1]
+        return set(sorted(asked)[:kept])
+
+    monkeypatch.setattr(module, "_consenting", some)
+    done = score(decided, "churn", tmp_path / "a.csv", purpose="marketing")
+    assert done.rows == 30
+    assert done.withheld > 0
+    kept = 19
+    with pytest.raises(DataError, match=r"19 of \d+ customers consent to 'marketing'"):
+        score(decided, "churn", tmp_path / "b.csv", purpose="marketing")
+    assert not (tmp_path / "b.csv").exists()
