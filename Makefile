@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCE ?= simulated
-PIPELINES ?= churn
+PIPELINES ?= churn clv segments recommend
 # By file, so that what a file's tests share is made once.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -21,7 +21,7 @@ $(VENV)/installed: requirements.lock
 
 setup: $(VENV)/installed  ## virtual environment from the hash-pinned lock
 
-demo: setup  ## raw file to HTTP answer: SOURCE=simulated|online_retail_II PIPELINES=churn
+demo: setup  ## raw file to HTTP answer: SOURCE=simulated|online_retail_II PIPELINES='churn clv segments recommend'
 	$(BIN)/python -m serving demo $(PIPELINES) --source $(SOURCE)
 
 test: setup  ## tests in sizes that fit (lint is apart)

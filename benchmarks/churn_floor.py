@@ -62,8 +62,10 @@ def truth(sales: pd.DataFrame, cutoff: pd.Timestamp) -> pd.Series:
     return pd.Series(left, index=pd.Index(active, name="customer")).sort_index()
 
 
-def plain_features(sales: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
-    """31 straightforward features of every customer active before ``cutoff``."""
+def plain_features(
+    sales: pd.DataFrame, cutoff: pd.Timestamp, active_days: float = 365
+) -> pd.DataFrame:
+    """31 straightforward features of every customer active in the days before ``cutoff``."""
     past = sales[sales["time"] < cutoff]
     orders = past.groupby(["customer", "order"], as_index=False).agg(
         time=("time", "min"),
@@ -100,7 +102,7 @@ def plain_features(sales: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
     X["overdue"] = X["recency"] / X["gap_mean"].clip(lower=0.1)
     X["recency_share"] = X["recency"] / X["tenure"].clip(lower=1)
     X["trend"] = X["orders_90"] / X["orders_365"].clip(lower=1)
-    return X[X["recency"] <= 365]
+    return X[X["recency"] <= active_days]
 
 
 def floor_rows(sales: pd.DataFrame, y: pd.Series) -> dict[str, pd.Series]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.door import Config, DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
+from features.source_door import COMMANDS
 
 if TYPE_CHECKING:
     from features.snapshot import FeaturePlan
@@ -125,7 +126,12 @@ def catalogue(
 
 @app.command()
 def publish(
-    config: Config,
+    configs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Pipeline YAMLs; profiles hold the features of all.", show_default=False
+        ),
+    ],
     set_: Set = [],  # noqa: B006
     data_dir: DataDir = None,
     store: Store = None,
@@ -140,15 +146,15 @@ def publish(
         ),
     ] = None,
 ) -> None:
-    """Publish the features of CONFIG as profiles, to be read by customer id."""
+    """Publish the features of the CONFIGS as profiles, to be read by customer id."""
     with answering(store, None, data_dir) as place:
         from features.cutoffs import Moments
         from features.online import default_url, publication_moment, publish_profiles
-        from features.snapshot import build_features
+        from features.snapshot import build_features, united
         from features.sources import load_source
         from features.tables import build_tables
 
-        plan = _plan(config, set_)
+        plan = united([_plan(config, set_) for config in configs])
         source = load_source(place, plan.data, plan.source)
         stored = build_tables(place, source)
         moments = Moments((), publication_moment(stored, cutoff))
@@ -187,6 +193,10 @@ def _plan(config: Path, assignments: list[str]) -> "FeaturePlan":
     values = override(load_yaml(config), assignments)
     ours = {k: v for k, v in values.items() if k in FeaturePlan.model_fields}
     return validated(FeaturePlan, ours, str(config))
+
+
+for command in COMMANDS:
+    app.command()(command)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from features.records import DISPOSITION, QUARANTINED
 from features.staging import Staged
 
 KINDS = ("accepted", "quarantined", "duplicate", "filtered")
+AGAIN = "the same file again"
 QUARANTINE = pa.schema(
     [("table", pa.string()), ("row", pa.int64()), ("file", pa.string()), ("line", pa.int64()),
      ("lines", pa.int32()), ("raw", pa.binary()), ("reason", pa.string()),
@@ -24,8 +25,20 @@ QUARANTINE = pa.schema(
 )  # fmt: skip
 
 
-def balanced(where: str, records: Sequence[ir.Table], staged: Iterable[Staged]) -> dict[str, Any]:
+def balanced(
+    where: str,
+    records: Sequence[ir.Table],
+    staged: Iterable[Staged],
+    again: Iterable[Staged] = (),
+) -> dict[str, Any]:
     """The account of all ``records`` of a table.
+
+    Parameters
+    ----------
+    staged
+        The files of ``records``.
+    again
+        Files that hold what one of those holds, byte by byte: all their records are duplicates.
 
     Returns
     -------
@@ -46,12 +59,15 @@ def balanced(where: str, records: Sequence[ir.Table], staged: Iterable[Staged]) 
     for row in sorted(rows, key=lambda row: str(row[DISPOSITION])):
         kind, _, reason = row[DISPOSITION].partition(":")
         account[kind][reason or "all rules passed"] = row["n"]
-    totals = {kind: sum(reasons.values()) for kind, reasons in account.items()}
     seen = lines = 0
+    disposed = sum(row["n_lines"] for row in rows)
+    for counts in again:
+        account["duplicate"][AGAIN] = account["duplicate"].get(AGAIN, 0) + counts.records
+        seen += counts.records
+    totals = {kind: sum(reasons.values()) for kind, reasons in account.items()}
     for counts in staged:
         seen += counts.records
         lines += counts.independent_lines - counts.header_lines
-    disposed = sum(row["n_lines"] for row in rows)
     if sum(totals.values()) != seen or disposed != lines:
         raise DataError(
             f"{where}: the account does not balance: {seen} records on {lines} lines seen, "

@@ -13,6 +13,7 @@ from features.pages import page
 from features.schema import FeatureColumn
 from features.settings import Part, resolve
 from features.snapshot import SETS, FeaturePlan, feature_sets
+from features.themes import theme_of
 
 Entry = dict[str, str]
 SEARCHED = ("column", "unit", "meaning")
@@ -70,6 +71,7 @@ def _entry(use: str, part: FeatureSet, column: FeatureColumn) -> Entry:
         "meaning": column.meaning,
         "missing means": column.missing,
         "without rows": "missing" if column.fill is None else f"{column.fill:g}",
+        "theme": theme_of(column),
         "bounds": ", ".join(bounds) or "none",
         "owner": column.owner,
         "leak class": column.leak,

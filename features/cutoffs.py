@@ -2,10 +2,12 @@
 
 import contextlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from features.errors import ConfigError
 from features.settings import Strict
@@ -77,6 +79,73 @@ class Cutoffs(Strict):
         lag, history = timedelta(days=self.season_lag_days), timedelta(days=self.history_days)
         year_ago = {t: t - lag for t in (*folds, test) if t - lag - history >= first}
         return Moments(tuple(teaching), test, tuple(reversed(folds)), year_ago)
+
+    def known_until(self, end: datetime) -> datetime:
+        """Until when label windows may reach: the end of the data."""
+        return end
+
+    @property
+    def said(self) -> str:
+        """The same in words."""
+        return f"{self.count} teaching cutoffs and the test cutoff"
+
+
+class Snapshots(Strict):
+    """When labelled snapshots were taken that no clock tells apart: here customers do.
+
+    Each customer is answered by what other customers teach; parameters and calibration are chosen
+    among those others too.
+    """
+
+    snapshots: tuple[date | str, ...] = Field(min_length=1, max_length=500)
+    """The cutoffs, as in :class:`Cutoffs`: what was known before teaches what came after."""
+    folds: int = Field(default=5, ge=2, le=20)
+    """Parts of the customers; each is answered by what the others teach."""
+    repeats: int = Field(default=1, ge=1, le=20)
+    """How often customers are divided anew; each is answered so many times."""
+    inner: int = Field(default=3, ge=2, le=20)
+    """Parts of those who teach: they choose parameters and calibration."""
+
+    def resolved(self, first: datetime, end: datetime) -> "Moments":
+        """Dates for a source whose data span ``[first, end)``; the last one counts as test.
+
+        Raises
+        ------
+        ConfigError
+            If a date cannot be read, or no data lie before or after it.
+        """
+        found = tuple(sorted({_moment(value, end) for value in self.snapshots}))
+        outside = [f"{t:%Y-%m-%d}" for t in found if not first < t < end]
+        if outside:
+            raise ConfigError(
+                f"cutoffs.snapshots: {', '.join(outside)}: the data span {first:%Y-%m-%d} to "
+                f"{end:%Y-%m-%d}; a snapshot lies after its attributes and before its outcomes"
+            )
+        return Moments(found, found[-1])
+
+    def known_until(self, end: datetime) -> datetime:
+        """Until when label windows may reach: a day past the end of the data.
+
+        The day of the last row counts as unfinished elsewhere; here it was declared as a whole.
+        """
+        return end + timedelta(days=1)
+
+    @property
+    def said(self) -> str:
+        """The same in words."""
+        return f"{len(self.snapshots)} snapshot(s)"
+
+
+def _tag(value: Any) -> str:
+    crossed = "snapshots" in value if isinstance(value, Mapping) else isinstance(value, Snapshots)
+    return "snapshots" if crossed else "rolling"
+
+
+AnyCutoffs = Annotated[
+    Annotated[Cutoffs, Tag("rolling")] | Annotated[Snapshots, Tag("snapshots")],
+    Discriminator(_tag),
+]
+"""Rolling cutoffs where the data have a clock, else snapshots."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from features import columns as c
 from features.canonical import MINOR
+from features.checks import Check
+from features.databases import Database
+from features.raw_files import Dialect
 from features.schema import Column, TableSchema
 from features.settings import Strict
-from features.staging import Dialect
 
 ColumnType = Literal["text", "integer", "number", "decimal", "money", "boolean", "timestamp"]
 
@@ -48,8 +50,14 @@ class SourceColumn(Strict):
     """None: what the canonical column is."""
     unit: str = ""
     meaning: str = ""
-    format: str = "%Y-%m-%d %H:%M:%S"
-    """strptime format; timestamps only."""
+    format: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)] = (
+        "%Y-%m-%d %H:%M:%S",
+    )
+    """strptime formats, the first that fits counts; ``%z`` reads an offset. Timestamps only."""
+    zone: str | None = None
+    """Zone of this clock, such as ``UTC``, where it is not the source's. Timestamps only."""
+    decimal_comma: bool = False
+    """Declared repair: ``1.234,50`` is 1234.50. Numbers and amounts only."""
     required: bool | None = None
     """Whether a record without a value goes to quarantine; None: as the canonical column says."""
     extract: str | None = None
@@ -71,6 +79,8 @@ class SourceColumn(Strict):
             raise ValueError("give exactly one of from, constant and row")
         if self.constant is None and not (self.category and self.purposes):
             raise ValueError("category and purposes are needed for what comes from a file")
+        if self.zone and any("%z" in format for format in self.format):
+            raise ValueError("zone and an offset (%z) in the text contradict each other")
         if not self.source and (self.extract or self.upper or self.map):
             raise ValueError("extract, upper and map repair what comes from a column of a file")
         return self
@@ -126,7 +136,10 @@ class Feed(Strict):
     """One layout of raw files of a table."""
 
     files: tuple[str, ...] = ()
-    """Names or globs below the data folder; the first with a match is read, in name order."""
+    """Names, globs or folders below the data folder; the first with a match is read, in name
+    order. CSV, TSV and JSON Lines, each also packed (.gz), Excel (.xlsx) and Parquet."""
+    database: Database | None = None
+    """In place of files."""
     dialect: Dialect = Dialect()
     columns: dict[str, SourceColumn] = {}
     """Canonical name -> column; ``customer_ref`` and ``other_ref`` are the source's own numbers."""
@@ -167,6 +180,10 @@ class TableSource(Feed):
     steward: str
     max_quarantined_share: float | None = Field(default=None, ge=0, le=1)
     """None: the source's."""
+    retain_days: int | None = Field(default=None, ge=1)
+    """Rows that happened longer before the table's last row are filtered; None: all are kept."""
+    checks: dict[str, Check] = {}
+    """What the finished table has to hold; see :mod:`features.checks`."""
     parts: dict[str, Feed] = {}
     """Further layouts by name: columns and rules are added one by one, the rest is replaced."""
 
@@ -178,6 +195,9 @@ class TableSource(Feed):
     def _under(self, part: Feed) -> Feed:
         given = {name: getattr(part, name) for name in part.model_fields_set}
         shared = {name: getattr(self, name) for name in Feed.model_fields}
+        for one, other in (("files", "database"), ("database", "files")):
+            if one in given:
+                shared.pop(other)
         for name in ("columns", "rules"):
             given[name] = {**shared[name], **given.get(name, {})}
         return Feed.model_validate({**shared, **given})

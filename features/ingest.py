@@ -6,7 +6,7 @@ Tables are made one after the other: staged records of each of its feeds are typ
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from ibis.backends.duckdb import Backend
 from features import columns as c
 from features.account import QUARANTINE, added, balanced, refusal, set_aside
 from features.engine import connect
+from features.erasure import expired, expiry, without_erased
 from features.errors import DataError
 from features.feeds import MADE, Feed
 from features.links import SOURCE_ID, Links
 from features.netting import netted, valued
+from features.quality import lineage, report
 from features.records import ACCEPTED, DISPOSITION, disposed
 from features.schema import TableSchema, check
 from features.settings import code_fingerprint, fingerprint
@@ -40,7 +42,10 @@ class Records:
     """Typed and disposed records of one feed; its rows follow those of the feeds before it."""
 
     feed: Feed
+    part: str
     sheets: tuple[Sheet, ...]
+    again: tuple[Sheet, ...]
+    """Files that hold what one of ``sheets`` holds, byte by byte; they are not in ``table``."""
     table: ir.Table
     first_row: int
 
@@ -51,15 +56,26 @@ class Records:
 
 
 def ingest(
-    source: Source, files: Mapping[str, list[Path]], key: bytes, folder: Path
+    source: Source,
+    files: Mapping[str, list[Path]],
+    key: bytes,
+    folder: Path,
+    last: Path | None = None,
+    erased: frozenset[int] = frozenset(),
 ) -> dict[str, Any]:
     """Read ``files``; write each table, ``links`` and ``quarantine`` as Parquet to ``folder``.
+
+    The quality report of :mod:`features.quality` goes beside them.
 
     Parameters
     ----------
     files
         Feed -> its raw files, as :func:`features.sources.find_files` gives them. A file that feeds
         several tables is read once.
+    last
+        The folder of the last build, for checks that compare with it.
+    erased
+        Internal numbers of customers whose records are filtered.
 
     Returns
     -------
@@ -71,7 +87,7 @@ def ingest(
     ------
     DataError
         If a file cannot be staged, an account does not balance, too much of a table is
-        quarantined, or nothing of it is left.
+        quarantined, nothing of it is left, or a check of severity ``error`` fails.
     """
     staging = folder / "staged"
     staging.mkdir()
@@ -79,13 +95,20 @@ def ingest(
     backend = connect(folder)
     links, version = Links(source.name, key), rule_version(source)
     tables: dict[str, dict[str, Any]] = {}
-    refused = []
+    refused, traces = [], []
     with pq.ParquetWriter(folder / "quarantine.parquet", QUARANTINE) as quarantine:
         for name, declared in source.tables.items():
             parts = _records(backend, source, name, sheets)
+            if erased:
+                parts = [_again(backend, p, without_erased(p.table, source.name, key, erased))
+                         for p in parts]  # fmt: skip
+            if declared.retain_days is not None:
+                until = expiry([part.accepted for part in parts], declared.retain_days)
+                parts = [_again(backend, p, expired(p.table, until)) for p in parts]
             where = f"source {source.name}, table {name}"
             counts = [sheet.counts for part in parts for sheet in part.sheets]
-            found = balanced(where, [part.table for part in parts], counts)
+            again = [sheet.counts for part in parts for sheet in part.again]
+            found = balanced(where, [part.table for part in parts], counts, again)
             most = declared.max_quarantined_share
             most = source.max_quarantined_share if most is None else most
             if problem := refusal(where, found, most):
@@ -94,6 +117,7 @@ def ingest(
                 table, more = _table(backend, source.table_schema(name), parts, links)
                 pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
                 tables[name] = {**found, **_facts(table, parts), **more}
+                traces += [trace for part in parts for trace in lineage(name, part)]
                 for part in parts:
                     rows = set_aside(name, part.table, part.first_row, version)
                     quarantine.write_table(rows)
@@ -105,6 +129,7 @@ def ingest(
         raise DataError("\n".join(refused))
     people = links.table()
     pq.write_table(people, folder / "links.parquet", compression="zstd")
+    report(source, folder, tables, traces, last)
     distinct = {sheet.path: sheet.counts.model_dump() for held in sheets.values() for sheet in held}
     return {
         **added(tables.values()),
@@ -124,20 +149,35 @@ def _records(
     for part, feed in source.tables[name].feeds.items():
         held = sheets[f"{name}.{part}" if part else name]
         rows, texts = 0, []
+        once = {sheet.counts.sha256: sheet for sheet in reversed(held)}
+        again = tuple(sheet for sheet in held if once[sheet.counts.sha256] is not sheet)
+        held = tuple(sheet for sheet in held if once[sheet.counts.sha256] is sheet)
         for sheet in held:
-            staged = backend.read_parquet(sheet.path)
-            texts.append(staged.select(
-                _row=staged.row + rows, _file=ibis.literal(sheet.name),
-                **{f"_{k}": staged[k] for k in ("line", "lines", "raw", "problem")},
-                **{f"text:{raw}": staged[sheet.texts[raw]] for raw in feed.reads},
-            ))  # fmt: skip
+            texts.append(staged_texts(backend, sheet, feed, rows))
             rows += sheet.counts.records
-        typed = disposed(_all(texts), source.table_schema(name), feed)
+        typed = disposed(_all(texts), source.table_schema(name), feed, source.time_zone)
         # Written out in full before anything is counted: a count alone would skip casts.
         table = backend.create_table(RECORDS.format(len(found)), typed)
-        found.append(Records(feed, held, table, first_row))
+        found.append(Records(feed, part, held, again, table, first_row))
         first_row += rows
     return found
+
+
+def _again(backend: Backend, part: Records, table: ir.Table) -> Records:
+    """``part`` with the records of ``table``, an expression over its own, in their place."""
+    name = part.table.get_name()
+    held = backend.create_table("held", table, temp=True, overwrite=True)
+    return replace(part, table=backend.create_table(name, held, overwrite=True))
+
+
+def staged_texts(backend: Backend, sheet: Sheet, feed: Feed, first_row: int) -> ir.Table:
+    """What is known of the records of ``sheet``, and the texts that ``feed`` reads of them."""
+    staged = backend.read_parquet(sheet.path)
+    return staged.select(
+        _row=staged.row + first_row, _file=ibis.literal(sheet.name),
+        **{f"_{k}": staged[k] for k in ("line", "lines", "raw", "problem")},
+        **{f"text:{raw}": staged[sheet.texts[raw]] for raw in feed.reads},
+    )  # fmt: skip
 
 
 def _all(parts: list[ir.Table]) -> ir.Table:

@@ -171,7 +171,8 @@ class SqliteStore(Closing):
             self.close()
             try:
                 published = current(self.root)
-                assert published is not None
+                if published is None:
+                    continue  # as below
                 path = (published.folder / FILE).resolve()
                 connection = sqlite3.connect(
                     f"{path.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False

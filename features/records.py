@@ -29,6 +29,7 @@ from features.schema import TableSchema
 from features.staging import BLANK
 
 INTEGER_TEXT = r"^[+-]?\d+(\.0*)?$"
+COMMA_TEXT = r"^[+-]?(\d+|\d{1,3}([. ]\d{3})+)(,\d+)?$"
 DECIMAL_TEXT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 DECIMAL, MONEY = "decimal(18, 4)", "decimal(30, 12)"
 MOST = 10**12
@@ -45,16 +46,32 @@ def try_strptime(text: str, format: str) -> datetime:
     raise NotImplementedError
 
 
+def timezone(zone: str, moment: datetime) -> datetime:
+    """DuckDB's: a naive time of ``zone`` to the moment it is, a moment to the time in ``zone``."""
+    raise NotImplementedError
+
+
 time_or_null: Callable[..., ir.Value] = ibis.udf.scalar.builtin(try_strptime)
+moment_or_null: Callable[..., ir.Value] = ibis.udf.scalar.builtin(
+    try_strptime, signature=(("string", "string"), "timestamp('UTC')")
+)
+moment_of: Callable[..., ir.Value] = ibis.udf.scalar.builtin(
+    timezone, signature=(("string", "timestamp"), "timestamp('UTC')")
+)
+time_in: Callable[..., ir.Value] = ibis.udf.scalar.builtin(
+    timezone, signature=(("string", "timestamp('UTC')"), "timestamp")
+)
 
 
-def disposed(staged: ir.Table, schema: TableSchema, feed: Feed) -> ir.Table:
+def disposed(staged: ir.Table, schema: TableSchema, feed: Feed, time_zone: str = "UTC") -> ir.Table:
     """``staged`` with the columns of ``feed`` typed, and where each record belongs.
 
     Parameters
     ----------
     staged
         ``_row`` and the others of ``STAGED``, and the texts of the file under ``text:<name>``.
+    time_zone
+        The source's: clocks with an offset or a zone of their own are brought to it.
 
     Returns
     -------
@@ -62,7 +79,7 @@ def disposed(staged: ir.Table, schema: TableSchema, feed: Feed) -> ir.Table:
         ``STAGED``, the declared columns, ``is_return`` for order lines and the disposition:
         ``accepted``, or ``quarantined:``, ``duplicate:`` or ``filtered:`` with the reason.
     """
-    typed = _typed(staged, schema, feed)
+    typed = _typed(staged, schema, feed, time_zone)
     if c.IS_RETURN in schema and c.IS_RETURN not in feed.columns:
         back = _all(typed, feed.returns) if feed.returns else ibis.literal(False)
         typed = typed.mutate(**{c.IS_RETURN: back})
@@ -84,14 +101,14 @@ def disposed(staged: ir.Table, schema: TableSchema, feed: Feed) -> ir.Table:
     return typed.mutate(**{DISPOSITION: ibis.cases(*branches, else_=ACCEPTED)})
 
 
-def _typed(staged: ir.Table, schema: TableSchema, feed: Feed) -> ir.Table:
+def _typed(staged: ir.Table, schema: TableSchema, feed: Feed, time_zone: str) -> ir.Table:
     values: dict[str, ir.Value] = {}
     problems: list[ir.StringValue] = []
     wanted = targets(schema)
     for name, column in feed.columns.items():
         kind = type_of(schema, name, column)
         assert kind is not None, "load_source has seen to it"
-        values[name], given, reasons = _value(staged, column, kind)
+        values[name], given, reasons = _value(staged, column, kind, time_zone)
         problems += [_if(met, f"{name}: {reason}") for reason, met in reasons.items()]
         required = column.required
         if required is None:
@@ -109,7 +126,7 @@ def _typed(staged: ir.Table, schema: TableSchema, feed: Feed) -> ir.Table:
 
 
 def _value(
-    staged: ir.Table, column: SourceColumn, kind: ColumnType
+    staged: ir.Table, column: SourceColumn, kind: ColumnType, time_zone: str
 ) -> tuple[ir.Value, ir.BooleanValue, dict[str, ir.BooleanValue]]:
     """The typed value, whether the record gives one, and what is wrong where it cannot be had."""
     if column.constant is not None:
@@ -142,9 +159,9 @@ def _value(
             else:
                 _blame(reasons, "not in its map", text, ours)
             text = ours
-        value = _parsed(text, column, kind)
-        _blame(reasons, f"no time as {column.format}" if kind == "timestamp" else f"no {kind}",
-               text, value)  # fmt: skip
+        value = parsed(text, column, kind, time_zone)
+        wanted = f"time as {' or '.join(column.format)}" if kind == "timestamp" else kind
+        _blame(reasons, f"no {wanted}", text, value)
         values.append(value)
     total = functools.reduce(operator.add, values)
     if kind in ("integer", "money"):
@@ -159,7 +176,13 @@ def _blame(
     reasons[reason] = reasons[reason] | lost if reason in reasons else lost
 
 
-def _parsed(text: ir.StringValue, column: SourceColumn, kind: ColumnType) -> ir.Value:
+def parsed(
+    text: ir.StringValue, column: SourceColumn, kind: ColumnType, time_zone: str
+) -> ir.Value:
+    """``text`` as its type; missing where it is none."""
+    if column.decimal_comma and kind in ("decimal", "money", "number"):
+        text = _matching(text, COMMA_TEXT)
+        text = text.replace(".", "").replace(" ", "").replace(",", ".")
     # The engine alone would read "3.7" as 4, "1_000" and "0x1F" as integers and "epoch" as a time.
     if kind == "integer":
         return _matching(text, INTEGER_TEXT).try_cast("int64")
@@ -174,9 +197,17 @@ def _parsed(text: ir.StringValue, column: SourceColumn, kind: ColumnType) -> ir.
     if kind == "boolean":
         return ibis.cases((text == "true", True), (text == "false", False), else_=ibis.null(bool))
     if kind == "timestamp":
-        time = time_or_null(_matching(text, "[0-9]"), column.format).cast("timestamp(6)")
+        dated = _matching(text, "[0-9]")
+        time = ibis.coalesce(*(_time(dated, k, column.zone, time_zone) for k in column.format))
         return ibis.ifelse((time >= EARLIEST) & (time < LATEST), time, None)
     return text
+
+
+def _time(text: ir.StringValue, format: str, zone: str | None, time_zone: str) -> ir.Value:
+    if "%z" in format:
+        return time_in(time_zone, moment_or_null(text, format)).cast("timestamp(6)")
+    time = time_or_null(text, format)
+    return (time_in(time_zone, moment_of(zone, time)) if zone else time).cast("timestamp(6)")
 
 
 def _matching(text: ir.StringValue, pattern: str) -> ir.StringValue:

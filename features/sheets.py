@@ -1,6 +1,7 @@
 """Raw files -> staged files, each read once with all that any feed wants of it."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 from features.engine import available_threads
 from features.errors import DataError
 from features.feeds import Feed
-from features.staging import Dialect, Staged, stage
+from features.raw_files import Dialect
+from features.staging import Staged, stage
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class Sheet:
     """A staged file: what some feed reads of it, as text."""
 
     name: str
+    """Of the raw file, with its folders where files of several have the same name."""
     path: Path
     counts: Staged
     texts: Mapping[str, str]
@@ -46,9 +49,10 @@ def stage_all(
             counts = stage(path, dialect, {name: raw for raw, name in texts.items()}, 0, out)
         except DataError as error:
             return str(error)
-        return Sheet(path.name, out, counts, texts)
+        return Sheet(names[path], out, counts, texts)
 
     items = list(wanted.items())
+    names = _names([path for path, _ in wanted])
     # The threads wait: each file is read by a child process of its own.
     with ThreadPoolExecutor(available_threads()) as pool:
         done = list(pool.map(staged, range(len(items))))
@@ -62,3 +66,12 @@ def stage_all(
         )
         for name, feed in feeds.items()
     }  # fmt: skip
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
+    """A short name for each of ``paths``."""
+    distinct = dict.fromkeys(paths)
+    if len({path.name for path in distinct}) == len(distinct):
+        return {path: path.name for path in distinct}
+    above = os.path.commonpath([path.parent for path in distinct])
+    return {path: path.relative_to(above).as_posix() for path in distinct}

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from features import columns as c
 from features.compute import Chosen, FeatureSet, declared
-from features.cutoffs import Cutoffs, Moments
+from features.cutoffs import AnyCutoffs, Moments
 from features.engine import Engine, available_threads
 from features.errors import ConfigError
 from features.passes import Passes
@@ -59,7 +59,7 @@ class FeaturePlan(Strict):
     """Share of the customers that the run looks at, chosen by a hash: always the same ones."""
     engine: Engine = "duckdb"
     """Where features are computed; results are the same. ``spark``: see :mod:`features.spark`."""
-    cutoffs: Cutoffs
+    cutoffs: AnyCutoffs
     features: tuple[FeaturePart, ...] = Field(min_length=1)
     """Feature sets below ``features/sets``."""
 
@@ -71,6 +71,35 @@ def feature_sets(plan: FeaturePlan) -> list[FeatureSet]:
         whole = resolve(SETS, part)
         sets.append(Chosen(whole, part.columns) if part.columns else whole)
     return sets
+
+
+def united(plans: Sequence[FeaturePlan]) -> FeaturePlan:
+    """One plan with the sets of all ``plans``, such as for profiles that serve several models.
+
+    Raises
+    ------
+    ConfigError
+        If they speak of different data, or use one set with different settings: then its columns
+        would have one name and two values.
+    """
+    first, parts, problems = plans[0], dict[str, FeaturePart](), []
+    for plan in plans:
+        if (plan.data, plan.source, plan.sample) != (first.data, first.source, first.sample):
+            problems.append(f"data: {plan.data!r} and {first.data!r}, or other overrides of it")
+        for part in plan.features:
+            other = parts.setdefault(part.use, part)
+            if resolve(SETS, other).config != resolve(SETS, part).config:
+                problems.append(f"{part.use}: used with different settings")
+            every = not (other.columns and part.columns)
+            chosen = () if every else tuple(dict.fromkeys((*other.columns, *part.columns)))
+            optional = other.optional and part.optional
+            parts[part.use] = other.model_copy(update={"columns": chosen, "optional": optional})
+    if problems:
+        raise ConfigError.listing(
+            "these pipelines cannot share one publication; publish them to stores of their own",
+            dict.fromkeys(problems),
+        )
+    return first.model_copy(update={"features": tuple(parts.values())})
 
 
 def read_features(folder: Path, cutoffs: Sequence[datetime] | None = None) -> pa.Table:

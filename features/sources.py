@@ -7,12 +7,15 @@ is not declared.
 import hashlib
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
 from features import columns as c
 from features.canonical import CANONICAL, MINOR
+from features.checks import misfits
+from features.databases import extract
 from features.errors import ConfigError
 from features.feeds import (
     DTYPES,
@@ -107,8 +110,19 @@ def load_source(place: Workspace, name: str, overrides: Mapping[str, object]) ->
     """
     path = place.source_yaml(name)
     values = overlaid(load_yaml(path), overrides, f"source, over {path}")
-    source = validated(Source, values, str(path))
-    problems = []
+    return source_of(values, name, str(path))
+
+
+def source_of(values: Mapping[str, object], name: str, path: str) -> Source:
+    """The source ``name`` that ``values`` of the YAML ``path`` declare.
+
+    Raises
+    ------
+    ConfigError
+        If there are unknown keys, or the source contradicts itself or the canonical tables.
+    """
+    source = validated(Source, values, path)
+    problems = [f"time_zone: {source.time_zone!r} is unknown"] * (not _zone(source.time_zone))
     if source.name != name:
         problems.append(f"name is {source.name!r}, expected {name!r} as the file is called")
     if not source.tables:
@@ -117,6 +131,14 @@ def load_source(place: Workspace, name: str, overrides: Mapping[str, object]) ->
         for part, feed in declared.feeds.items():
             where = f"{table}.{part}" if part else table
             problems += [f"{where}: {problem}" for problem in _problems(CANONICAL[table], feed)]
+    if not problems:  # the schema of an open table follows from its columns
+        brought = {table: source.table_schema(table) for table in source.tables}
+        problems = [
+            f"{table}: check {label!r}: {problem}"
+            for table, declared in source.tables.items()
+            for label, check in declared.checks.items()
+            for problem in misfits(check, brought[table], brought)
+        ]
     if problems:
         raise ConfigError.listing(f"{path}: {len(problems)} problem(s)", problems)
     return source
@@ -129,8 +151,9 @@ def _problems(schema: TableSchema, feed: Feed) -> list[str]:
     conditions = [*rules, *feed.returns]
     needed = [name for name, target in allowed.items() if target.required]
     problems = [f"column {name!r} is missing" for name in needed if name not in feed.columns]
-    if not feed.files:
-        problems.append("files: none named")
+    if bool(feed.files) == bool(feed.database):
+        problems.append("files: none named" if not feed.files else "give one of files and database")
+    problems += [text for pattern in feed.files for text in _unreachable(pattern)]
     if UNIT_PRICE in allowed and (UNIT_PRICE in feed.columns) == (c.AMOUNT in feed.columns):
         problems.append(f"give one of the columns {UNIT_PRICE!r} and {c.AMOUNT!r}")
     used = {feed.clock, *(condition.column for condition in conditions)}
@@ -151,6 +174,10 @@ def _problems(schema: TableSchema, feed: Feed) -> list[str]:
             problems.append(f"column {name!r} needs a type")
         elif fitting and kind not in fitting:
             problems.append(f"column {name!r} must be of type {' or '.join(fitting)}, not {kind}")
+        elif column.zone and not (kind == "timestamp" and _zone(column.zone)):
+            problems.append(f"column {name!r}: zone {column.zone!r} is unknown or of no clock")
+        elif column.decimal_comma and kind not in ("number", "decimal", "money"):
+            problems.append(f"column {name!r}: decimal_comma is for numbers and amounts")
         elif column.row and kind != "text":
             problems.append(f"column {name!r}: a row number is a text, not {kind}")
         elif column.constant is not None:
@@ -170,6 +197,24 @@ def _problems(schema: TableSchema, feed: Feed) -> list[str]:
     return problems
 
 
+def _unreachable(pattern: str) -> list[str]:
+    """Why ``pattern`` names nothing below the data folder."""
+    path = PurePosixPath(pattern)
+    if "://" in pattern:
+        return [f"files: {pattern!r} is an address; copy the files into the data folder"]
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in pattern:
+        return [f"files: {pattern!r} leads out of the data folder"]
+    return []
+
+
+def _zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError):
+        return False
+    return True
+
+
 def _untestable(condition: Condition, kinds: Mapping[str, str | None]) -> list[str]:
     name = condition.column
     if name not in kinds:
@@ -182,31 +227,54 @@ def _untestable(condition: Condition, kinds: Mapping[str, str | None]) -> list[s
     return []
 
 
-def find_files(source: Source, folder: Path | None) -> dict[str, list[Path]]:
+def find_files(
+    source: Source, folder: Path | None, extracts: Path | None = None
+) -> dict[str, list[Path]]:
     """The raw files of each feed below ``folder`` (or below its sub-folder of the source's name).
+
+    Parameters
+    ----------
+    extracts
+        Where to write what feeds read of databases; None: these are not asked, and have no file.
 
     Raises
     ------
     ConfigError
         If there is no folder, or no declared name of a feed matches.
+    DataError
+        If a database cannot be read.
     """
-    if folder is None:
-        raise ConfigError(
-            f"source {source.name!r} reads files: "
-            "give their folder by --data-dir or PERENNIAL_DATA_DIR"
-        )
-    found, tried = {}, []
+    found: dict[str, list[Path]] = {}
+    tried = []
     for name, feed in source.feeds.items():
+        if feed.database:
+            found[name] = []
+            continue
+        if folder is None:
+            raise ConfigError(
+                f"source {source.name!r} reads files: "
+                "give their folder by --data-dir or PERENNIAL_DATA_DIR"
+            )
         places = [
             (root, pattern) for root in (folder / source.name, folder) for pattern in feed.files
         ]
-        matches = (sorted(p for p in root.glob(pat) if p.is_file()) for root, pat in places)
+        matches = (_files(root, pattern) for root, pattern in places)
         found[name] = next((paths for paths in matches if paths), [])
         if not found[name]:
             tried += [f"{name}: {root / pattern}" for root, pattern in places]
     if tried:
         raise ConfigError.listing(f"source {source.name!r}: no raw file found; looked for", tried)
-    return found
+    asked = {name: (f.database, f.reads) for name, f in source.feeds.items() if f.database}
+    return found | (extract(asked, extracts) if asked and extracts else {})
+
+
+def _files(root: Path, pattern: str) -> list[Path]:
+    """Files that match, and files in folders that match but for hidden ones and marks (``_*``)."""
+    matches = sorted(root.glob(pattern))
+    inside = [
+        p for f in matches if f.is_dir() for p in f.iterdir() if not p.name.startswith((".", "_"))
+    ]
+    return sorted({p for p in [*matches, *inside] if p.is_file()})
 
 
 def source_fingerprint(source: Source, files: Mapping[str, list[Path]]) -> str:

@@ -88,12 +88,11 @@ def published(root: Path, key: str) -> Published | None:
 
 
 def current(root: Path) -> Published | None:
-    """The newest published folder below ``root``, or None."""
+    """The newest published folder below ``root``; None where it is not, or no longer, there."""
     pointer = root / CURRENT
     if not pointer.is_file():
         return None
-    folder = root / pointer.read_text().strip()
-    return Published(folder, _read(folder), fresh=False)
+    return published(root, pointer.read_text().strip())
 
 
 @contextlib.contextmanager

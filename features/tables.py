@@ -17,6 +17,7 @@ from ibis.backends import BaseBackend
 from features import columns as c
 from features.canonical import CANONICAL
 from features.engine import Engine, connect
+from features.erasure import tombstones
 from features.errors import DataError
 from features.identity import customer_key
 from features.ingest import ingest, rule_version
@@ -25,7 +26,7 @@ from features.settings import Workspace, code_fingerprint, fingerprint
 from features.simulate import simulate
 from features.sources import Source, find_files, source_fingerprint
 from features.spark import connect_spark
-from features.store import Published, publish
+from features.store import Published, current, publish
 from features.views import View, Window
 
 SAMPLE_STEPS = 1_000_000
@@ -187,13 +188,18 @@ def build_tables(place: Workspace, source: Source) -> Stored:
     DataError
         If a file or the account of its records is broken; nothing is published then.
     """
-    files = find_files(source, raw_folder(place, source))
+    extracts = place.store / "extracts" / source.name
+    files = find_files(source, raw_folder(place, source), extracts)
     key = customer_key(place.keys)
+    erased = tombstones(place, source.name)
     inputs = tables_key(source, files, key)
+    if erased:
+        inputs = fingerprint(inputs, sorted(erased))
     root = place.store / "tables" / source.name
 
     def write(folder: Path) -> dict[str, Any]:
-        facts = ingest(source, files, key, folder)
+        before = current(root)
+        facts = ingest(source, files, key, folder, before.folder if before else None, erased)
         first, last = facts["first"], facts["last"]
         if not facts["snapshot"] and _midnight(last) - first < timedelta(days=1):
             raise DataError(f"source {source.name}: no complete day between {first} and {last}")

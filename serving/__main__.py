@@ -95,6 +95,7 @@ def score(
     purpose: Annotated[
         str | None, typer.Option(help="Keep only customers who consent to it, such as marketing.")
     ] = None,
+    channel: Annotated[str | None, typer.Option(help="Channel of that consent.")] = None,
     data_dir: DataDir = None,
     store: Store = None,
     registry: Registry = None,
@@ -107,7 +108,14 @@ def score(
         from serving.score import score as answer
 
         done = answer(
-            place, model, out, number=version, as_of=as_of, reasons=reasons, purpose=purpose
+            place,
+            model,
+            out,
+            number=version,
+            as_of=as_of,
+            reasons=reasons,
+            purpose=purpose,
+            channel=channel,
         )
         say(
             f"{done.rows} customers, version {done.version}, as of {done.as_of:%Y-%m-%d}: "

@@ -23,6 +23,7 @@ from serving import keys
 from serving.guard import FAILED, Guard, Limits, Refused, Rule
 
 if TYPE_CHECKING:
+    from serving.lookup import Lookup
     from serving.release import Release
     from training.bundle import Loaded
     from training.contract import Kind
@@ -123,13 +124,13 @@ ROUTES: dict["Kind", str] = {
     "segments": "serving.segment_routes",
     "lists": "serving.list_routes",
 }
-"""Kind of answer -> module whose ``routes(bundle, release)`` lists how it is served."""
+"""Kind of answer -> module whose ``routes(bundle, release, lookup)`` lists how it is served."""
 
 
-def make_app(bundle: "Loaded", release: "Release") -> FastAPI:
-    """The app of one released bundle."""
+def make_app(bundle: "Loaded", release: "Release", lookup: "Lookup | None" = None) -> FastAPI:
+    """The app of one released bundle; with a ``lookup`` customers can be asked for by id."""
     app = new_app()
-    add_routes(app, bundle, release)
+    add_routes(app, bundle, release, lookup)
     return app
 
 
@@ -150,6 +151,7 @@ def open_release(app: FastAPI, folder: Path, task: str | None = None) -> None:
     """
     # Brings numpy, scipy and xgboost: not for the process that only starts this one.
     from serving import release
+    from serving.lookup import open_lookup
 
     place = Workspace.locate()
     keys.read_hashes(place.keys)
@@ -157,15 +159,19 @@ def open_release(app: FastAPI, folder: Path, task: str | None = None) -> None:
     found = bundle.answer.task
     if task is not None and found != task:
         raise DataError(f"{folder}: the bundle answers {found!r}, this service {task!r}")
-    add_routes(app, bundle, statement)
+    asks = bundle.answer
+    lookup = open_lookup(place, asks.source, asks.columns) if asks.columns else None
+    add_routes(app, bundle, statement, lookup)
 
 
-def add_routes(app: FastAPI, bundle: "Loaded", release: "Release") -> None:
+def add_routes(
+    app: FastAPI, bundle: "Loaded", release: "Release", lookup: "Lookup | None" = None
+) -> None:
     """Give ``app`` the routes of one released bundle: those of its kind, and the docs page."""
     from serving.replies import REFUSALS, RefusalReply
 
     answer = bundle.answer
-    routes: list[Route] = import_module(ROUTES[answer.kind]).routes(bundle, release)
+    routes: list[Route] = import_module(ROUTES[answer.kind]).routes(bundle, release, lookup)
     paths = ", ".join(route.path.strip("/") for route in routes if route.schema)
     app.title, app.version = f"{release.model}: {paths}", str(release.version)
     app.description = (

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
+import pandas as pd
 
-from features.errors import ConfigError, PerennialError
+from features.errors import ConfigError, DataError, PerennialError
 from features.progress import Progress
 from features.settings import Workspace
 from serving import replay
@@ -24,11 +26,14 @@ from training.record import Record, champion
 log = logging.getLogger("perennial")
 
 REVIEWER = "demo reviewer"
+REASONS = 3
+ASKED = 20
 STEPS = (
     ("train", 75.0),
     ("review", 4.0),
     ("approve", 5.0),
     ("package", 15.0),
+    ("score", 5.0),
     ("serve", 8.0),
     ("ask", 5.0),
 )
@@ -51,6 +56,8 @@ class Made:
     version: int
     report: str
     bento: str
+    answers: Path
+    """The answers for everyone."""
     example: Example
 
 
@@ -81,6 +88,8 @@ def demo(
         known = sorted(path.stem for path in place.configs.glob("*.yaml"))
         raise ConfigError(f"no pipeline {', '.join(missing)}; PIPELINES can be: {known}")
     settings = [word for text in (f"data={source}", *assignments) for word in ("--set", text)]
+    log.info("profiles of everyone, so that services can be asked by customer")
+    _door(place, "features", "publish", *map(str, configs), *settings)
     return [_one(place, config, settings) for config in configs]
 
 
@@ -111,13 +120,18 @@ def _one(place: Workspace, config: Path, settings: Sequence[str]) -> Made:
             )
     with progress.stage("package"):
         packaged = json.loads(_door(place, "serving", "package", model, "--json"))
+    with progress.stage("score"):
+        answers = place.store / f"{model}.csv"
+        told = ("--out", str(answers), "--reasons", str(REASONS))
+        sys.stderr.write(_door(place, "serving", "score", model, *told))
     with ExitStack() as started:
         with progress.stage("serve"):
             address = started.enter_context(running(place, packaged["bento"]))
         with progress.stage("ask"):
             bundle = bundles.load(Path(packaged["bundle"]), bundles.verifying_key(place.keys))
             example = _ask(place, address, bundle, model, version, packaged["bento"])
-    return Made(model, version, done["report"], packaged["bento"], example)
+            _ask_by_customer(address, bundle, answers)
+    return Made(model, version, done["report"], packaged["bento"], answers, example)
 
 
 def _door(place: Workspace, package: str, *words: str) -> str:
@@ -130,8 +144,7 @@ def _door(place: Workspace, package: str, *words: str) -> str:
         *words,
         "--store",
         str(place.store),
-        "--registry",
-        str(place.registry),
+        *(() if package == "features" else ("--registry", str(place.registry))),
     ]
     environment = os.environ | ({"PERENNIAL_DATA_DIR": str(place.data)} if place.data else {})
     child = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
@@ -161,6 +174,27 @@ def _ask(
     return example
 
 
+def _ask_by_customer(address: str, bundle: Loaded, answers: Path) -> None:
+    """Ask for the first customers of the scored file by id: the same answers have to come.
+
+    Raises
+    ------
+    DataError
+        If they differ.
+    """
+    if not bundle.answer.columns:
+        return  # asked by history, not by row
+    scored = pd.read_csv(answers, dtype={"source_id": str}, nrows=ASKED)
+    body = {"customers": scored["source_id"].to_list()}
+    reply = httpx.post(f"{address}/predict", json=body, timeout=60, trust_env=False).json()
+    numbers = [name for name, kind in bundle.outputs if kind == "double"]
+    found = pd.DataFrame(reply["predictions"])[numbers].to_numpy(float)
+    largest = float(np.abs(found - scored[numbers].to_numpy(float)).max())
+    if not largest <= bundles.TOLERANCE * max(1.0, float(np.abs(found).max())):
+        raise DataError(f"asked by id, customers get other answers than in {answers}: {largest:g}")
+    log.info("      %d customers by id: largest difference %.3g", len(scored), largest)
+
+
 def summary(made: Sequence[Made]) -> list[str]:
     """What was made, and where to look next."""
     lines = ["", "Made:"]
@@ -168,6 +202,7 @@ def summary(made: Sequence[Made]) -> list[str]:
         lines += [
             f"  {one.model} version {one.version}, champion, packaged as Bento {one.bento}",
             f"    report: {one.report}",
+            f"    everyone, with reasons: {one.answers}",
             f"    serve it: python -m serving serve {one.model} --port 3000",
             f"    ask it: curl -s http://127.0.0.1:3000{one.example.path} "
             f"-H 'content-type: application/json' -d @{one.example.body}",

@@ -4,25 +4,30 @@ import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import orjson
 from fastapi import Request, Response
 
 from serving.base import JSON, Route
+from serving.lookup import Lookup
 from serving.release import Release
 from serving.replies import ModelReply, reply_types
 from serving.rows import MAX_ROWS, Asked, RowReader
 from training.categories import words
 from training.contract import Floats, reasons
+from training.details import factor_sentence
+from training.supervised import themes
 from training.supervised.bundle import Bundle
 
 TOP_REASONS = 3
 
 
-def routes(bundle: Bundle, release: Release) -> list[Route]:
+def routes(bundle: Bundle, release: Release, lookup: Lookup | None) -> list[Route]:
     """How a supervised answer is served."""
-    serves, (predicted, explained) = Endpoints(bundle, release), reply_types(bundle.answer)
+    serves = Endpoints(bundle, release, lookup)
+    predicted, explained = reply_types(bundle.answer)
     schema, example = serves.reader.schema(), serves.reader.example()
     return [
         Route(
@@ -48,11 +53,11 @@ def routes(bundle: Bundle, release: Release) -> list[Route]:
 class Endpoints:
     """The handlers over one released bundle."""
 
-    def __init__(self, bundle: Bundle, release: Release) -> None:
+    def __init__(self, bundle: Bundle, release: Release, lookup: Lookup | None = None) -> None:
         assert bundle.golden is not None, "a released bundle has golden rows"
         answer = bundle.answer
         self.bundle = bundle
-        self.reader = RowReader(answer.columns, bundle.golden.X[0])
+        self.reader = RowReader(answer.columns, bundle.golden.X[0], lookup)
         self.most = 1.0 if answer.kind == "event" else sys.float_info.max
         self.head = {
             "model": release.model,
@@ -76,6 +81,9 @@ class Endpoints:
             "approved_at": release.approved_at,
             "max_rows": MAX_ROWS,
             "columns": [column.model_dump() for column in answer.columns],
+            "details": [
+                {**detail.model_dump(), "unit": answer.said(detail.unit)} for detail in answer.told
+            ],
         }
         # Explanations cost many times a prediction: one thread of their own bounds them and keeps
         # the event loop free for predictions, which take about as long as a switch of threads.
@@ -83,12 +91,12 @@ class Endpoints:
 
     async def predict(self, request: Request) -> Response:
         """Answer and score for each row, of an event the decision too."""
-        asked = self.reader.read(await request.body())
+        asked = await self.reader.asked(request)
         return _json(self.predicted(asked, request_id(request)))
 
     async def explain(self, request: Request) -> Response:
         """What moves each row's score, in the columns that were sent."""
-        asked = self.reader.read(await request.body())
+        asked = await self.reader.asked(request)
         loop = asyncio.get_running_loop()
         id_ = request_id(request)
         return _json(await loop.run_in_executor(self.pool, self.explained, asked, id_))
@@ -100,26 +108,34 @@ class Endpoints:
     def predicted(self, asked: Asked, request_id: str) -> bytes:
         """The reply of ``/predict``."""
         output, threshold = self.bundle.answer.output, self.bundle.answer.threshold
-        numbers = zip(*self._numbers(asked.X), strict=True)
-        predictions: list[dict[str, float]]
+        answers, scores = self._numbers(asked.X)
+        numbers = zip(answers.tolist(), scores.tolist(), strict=True)
+        predictions: list[dict[str, Any]]
         if threshold is None:
             judged: dict[str, object] = {"unit": self.bundle.answer.said_unit}
             predictions = [{output: value, "score": s} for value, s in numbers]
         else:
             judged = {"threshold": threshold}
             predictions = [{output: p, "score": s, "positive": p >= threshold} for p, s in numbers]
+        for name, column in self._told(asked.X, answers, scores).items():
+            for prediction, value in zip(predictions, column, strict=True):
+                prediction[name] = value
         head = {**self.head, "request_id": request_id, **judged}
-        return orjson.dumps({**head, "predictions": predictions, **self._warned(asked)})
+        return orjson.dumps({**head, "predictions": predictions, "warnings": asked.warnings})
 
     def explained(self, asked: Asked, request_id: str) -> bytes:
         """The reply of ``/explain``."""
         answer, names, X = self.bundle.answer, self.bundle.columns, asked.X
-        answers, scores = self._numbers(X)
+        numbers = self._numbers(X)
+        answers, scores = (column.tolist() for column in numbers)
         found = self.bundle.explain(X)
+        made = self._made(X, *numbers)
         # reasons() sorts by size and leaves out what moves nothing: that comes last here too.
         orders = np.argsort(-np.abs(found.contributions), axis=1, kind="stable").tolist()
         texts = reasons(answer.columns, answer.currency, found, top=len(names))
         values, moved = X.tolist(), found.contributions.tolist()
+        names_of_themes, sums = themes.sums(answer.columns, found.contributions)
+        by_theme = sums.tolist()
         for j, column in enumerate(answer.columns):
             for i, word in enumerate(words(column, X[:, j]) if column.dtype == "string" else ()):
                 values[i][j] = word
@@ -129,7 +145,9 @@ class Endpoints:
                 "score": scores[i],
                 "base": base,
                 "sum_check": abs(total - scores[i]),
+                **({"value": made[i]} if made else {}),
                 "reasons": texts[i][:TOP_REASONS],
+                "themes": dict(zip(names_of_themes, by_theme[i], strict=True)),
                 "contributions": [
                     {
                         "feature": names[j],
@@ -151,18 +169,46 @@ class Endpoints:
         head = {
             **self.head, "request_id": request_id, "space": found.space, "explains": says,
         }  # fmt: skip
-        return orjson.dumps({**head, "explanations": explanations, **self._warned(asked)})
+        return orjson.dumps({**head, "explanations": explanations, "warnings": asked.warnings})
 
-    def _warned(self, asked: Asked) -> dict[str, list[str]]:
-        """Warnings, where the columns can make any."""
-        return {"warnings": asked.warnings} if self.reader.words else {}
-
-    def _numbers(self, X: Floats) -> tuple[list[float], list[float]]:
+    def _numbers(self, X: Floats) -> tuple[Floats, Floats]:
         answers, scores = self.bundle.predict(X)
-        p, s = answers.tolist(), scores.tolist()
-        if not all(0.0 <= value <= self.most for value in p):  # so for NaN too
+        if not ((answers >= 0.0) & (answers <= self.most)).all():  # so for NaN too
             raise ArithmeticError(f"an answer is outside [0, {self.most:g}]")
-        return p, s
+        return answers, scores
+
+    def _told(self, X: Floats, answers: Floats, scores: Floats) -> dict[str, list[Any]]:
+        """The columns beside the answer."""
+        told = self.bundle.tell(X, answers, scores)
+        odd = [n for n, v in told.items() if v.dtype.kind == "f" and not np.isfinite(v).all()]
+        if odd:
+            raise ArithmeticError(f"{odd}: no finite numbers")
+        return {name: values.tolist() for name, values in told.items()}
+
+    def _made(self, X: Floats, answers: Floats, scores: Floats) -> list[dict[str, Any]]:
+        """For each row what makes its value, in a sentence for each factor; largest first."""
+        made = self.bundle.factors(X, answers, scores)
+        if made is None:
+            return []
+        unit = self.bundle.answer.currency
+        rows = []
+        for i in range(len(X)):
+            moved = sorted(made.factors, key=lambda f: -abs(float(f.contribution[i])))  # noqa: B023
+            rows.append({
+                "of": made.name,
+                "usual": made.usual,
+                "factors": [
+                    {
+                        "factor": f.name,
+                        "value": float(f.value[i]),
+                        "usual": f.usual,
+                        "contribution": float(f.contribution[i]),
+                        "text": factor_sentence(f, i, unit),
+                    }
+                    for f in moved
+                ],
+            })  # fmt: skip
+        return rows
 
 
 def request_id(request: Request) -> str:

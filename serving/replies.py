@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, create_model
 from features.schema import FeatureColumn
 from serving.rows import STRICT
 from training.contract import Kind
+from training.details import Detail
 from training.supervised.bundle import Answer
 
 REFUSALS = {
@@ -74,6 +75,8 @@ class ModelReply(BaseModel):
     """Most rows of one request."""
     columns: list[FeatureColumn]
     """The feature columns in the model's order."""
+    details: list[Detail]
+    """The columns beside the answer."""
     request_id: str
 
 
@@ -94,7 +97,11 @@ def reply_types(answer: Answer) -> tuple[type[BaseModel], type[BaseModel]]:
         "score": _said(float, f"before calibration, in {answer.space}"),
     }
     positive = {"positive": _said(bool, "whether the probability reaches the threshold")}
-    prediction = _type("Prediction", {**numbers, **(positive if event else {})})
+    told = {
+        d.name: _said(str if d.dtype == "string" else float, f"{d.meaning}; {answer.said(d.unit)}")
+        for d in answer.told
+    }
+    prediction = _type("Prediction", {**numbers, **(positive if event else {}), **told})
     contribution = _type(
         "Contribution",
         {
@@ -110,19 +117,37 @@ def reply_types(answer: Answer) -> tuple[type[BaseModel], type[BaseModel]]:
             **numbers,
             "base": _said(float, "the score before anything is known of the customer"),
             "sum_check": _said(float, "|base + contributions - score|"),
+            **({"value": _said(_made(answer), "what makes the value")} if told else {}),
             "reasons": _said(list[str], "the largest contributions in words"),
+            "themes": _said(dict[str, float], "contributions by theme; base + themes = score"),
             "contributions": _said(_list(contribution), "all columns, largest first"),
         },
     )
     judged: dict[str, Any] = {"threshold": float} if event else {"unit": str}
-    warned: dict[str, Any] = {}
-    if any(column.dtype == "string" for column in answer.columns):
-        warned["warnings"] = _said(list[str], "where words stand that were not learned")
+    warned = {
+        "warnings": _said(list[str], "where words stand that were not learned, and old profiles")
+    }
     predicted = {**head, **judged, "predictions": _list(prediction), **warned}
     explained = {
         **head, "space": str, "explains": str, "explanations": _list(explanation), **warned,
     }  # fmt: skip
     return _type("Predicted", predicted), _type("Explained", explained)
+
+
+def _made(answer: Answer) -> type[BaseModel]:
+    """What makes the value that matters most: factors, each with what it moves."""
+    factor = _type(
+        "Factor",
+        {
+            "factor": str,
+            "value": float,
+            "usual": _said(float, "geometric mean over customers of an earlier cutoff"),
+            "contribution": _said(float, f"what it adds to the value, in {answer.currency}"),
+            "text": _said(str, "the same in words"),
+        },
+    )
+    factors = _said(_list(factor), "usual + contributions = value; largest first")
+    return _type("Value", {"of": str, "usual": float, "factors": factors})
 
 
 def _type(name: str, fields: dict[str, Any]) -> type[BaseModel]:

@@ -1,19 +1,24 @@
 """Rows in: the type of a request, generated from what a bundle declares, and its reader."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails, from_json
+from starlette.requests import Request
 
 from features.errors import DataError
 from features.schema import FeatureColumn
 from serving.guard import Refused
 from training import categories
 from training.contract import Floats
+
+if TYPE_CHECKING:
+    from serving.lookup import Lookup
 
 MAX_ROWS = 1000
 MAX_WORD = 200
@@ -75,13 +80,32 @@ class Asked:
     X: Floats
     """float64 of shape (n_rows, n_features) in the model's order; NaN = missing."""
     warnings: list[str]
-    """Where words stand that the model has not learned; they are never repeated."""
+    """Where words stand that the model has not learned, and old profiles; no value is repeated."""
+
+
+class Customers(BaseModel):
+    """A request that names customers; their published profiles are the rows."""
+
+    model_config = STRICT
+
+    customers: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=MAX_WORD)]],
+        Field(min_length=1, max_length=MAX_ROWS),
+        FailFast(),
+    ]
+    """The source's own ids."""
 
 
 class RowReader:
-    """Reads bodies ``{"rows": [{...}, ...]}`` into arrays, or says what is wrong with them."""
+    """Reads bodies ``{"rows": [{...}, ...]}`` into arrays, or says what is wrong with them.
 
-    def __init__(self, columns: Sequence[FeatureColumn], example: Floats) -> None:
+    With a ``lookup`` also ``{"customers": ["id", ...]}``.
+    """
+
+    def __init__(
+        self, columns: Sequence[FeatureColumn], example: Floats, lookup: "Lookup | None" = None
+    ) -> None:
+        self.lookup = lookup
         self.columns = tuple(column.name for column in columns)
         self.words = {k.name: categories.codes(k) for k in columns if k.dtype == "string"}
         row: Any = row_type(columns, example)
@@ -91,6 +115,12 @@ class RowReader:
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of a request body, without references."""
+        schema = self._rows_schema()
+        if self.lookup is None:
+            return schema
+        return {"oneOf": [schema, Customers.model_json_schema()]}
+
+    def _rows_schema(self) -> dict[str, Any]:
         schema = self.request.model_json_schema()
         row = schema.pop("$defs")["Row"]
         schema["properties"]["rows"]["items"] = row
@@ -98,8 +128,21 @@ class RowReader:
 
     def example(self) -> dict[str, Any]:
         """A request body that works: the row that the fields show as examples."""
-        row = self.schema()["properties"]["rows"]["items"]["properties"]
+        row = self._rows_schema()["properties"]["rows"]["items"]["properties"]
         return {"rows": [{name: field["examples"][0] for name, field in row.items()}]}
+
+    async def asked(self, request: Request) -> Asked:
+        """The rows of a request; a store is asked in another thread.
+
+        Raises
+        ------
+        Refused
+            As :meth:`read`.
+        """
+        body = await request.body()
+        if not names_customers(body):
+            return self.read(body)
+        return await asyncio.get_running_loop().run_in_executor(None, self.read, body)
 
     def read(self, body: bytes) -> Asked:
         """The rows, or why they are refused.
@@ -109,6 +152,8 @@ class RowReader:
         Refused
             400 where the body is not JSON or repeats a name, 422 where a row or field does not fit.
         """
+        if names_customers(body):
+            return self._profiles(body)
         fits = self._names_fit(body)
         if not fits:
             self._refuse_names(body)
@@ -121,8 +166,27 @@ class RowReader:
             raise _refusal(first) from None
         if not fits:
             raise Refused(400, "repeated_name", "a name stands twice in one object of the body")
-        rows = [row.__dict__ for row in request.rows]
-        warnings = self._coded(rows) if self.words else []
+        return self._asked([row.__dict__ for row in request.rows], [])
+
+    def _profiles(self, body: bytes) -> Asked:
+        """The published rows of the customers that the body names."""
+        if self.lookup is None:
+            text = "no profiles are published for this service; send rows"
+            raise Refused(422, "no_profiles", text, "customers")
+        if body.count(b'"customers"') > 1:
+            raise Refused(400, "repeated_name", 'the body may name "customers" once')
+        try:
+            asked = Customers.model_validate_json(body).customers
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            if first["type"] == "extra_forbidden":
+                text = 'the body has other names than "customers"'
+                raise Refused(422, "unknown_field", text) from None
+            raise _refusal(first) from None
+        return self._asked(*self.lookup.rows(asked))
+
+    def _asked(self, rows: list[dict[str, Any]], warnings: list[str]) -> Asked:
+        warnings = [*warnings, *(self._coded(rows) if self.words else [])]
         return Asked(np.array([list(r.values()) for r in rows], dtype=np.float64), warnings)
 
     def _coded(self, rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -185,6 +249,11 @@ class RowReader:
                 raise Refused(422, "unknown_field", text, f"rows[{i}]")
 
 
+def names_customers(body: bytes) -> bool:
+    """Whether the body seems to name customers; then reading it may ask a store."""
+    return body[:100].lstrip()[1:].lstrip().startswith(b'"customers"')
+
+
 _ADVICE = {
     "finite_number": "; null says missing",
     "float_type": " and no text, truth value or list",
@@ -206,6 +275,11 @@ def _refusal(first: ErrorDetails) -> Refused:
         case ("rows", int(i), *_):
             text = f"row {i} (the first is 0): {said}"
             return Refused(422, "invalid_row", text, f"rows[{i}]")
+        case ("customers", int(i), *_):
+            text = f"customer {i} (the first is 0): {said}"
+            return Refused(422, "invalid_customer", text, f"customers[{i}]")
+        case ("customers", *_):
+            return Refused(422, "invalid_customers", f"customers: {said}", "customers")
         case ("rows", *_):
             return Refused(422, "invalid_rows", f"rows: {said}", "rows")
         case _:

@@ -12,21 +12,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import columns as c
+from features.consent import allowed
 from features.cutoffs import Moments
 from features.errors import ConfigError, DataError
 from features.online import publication_moment
 from features.progress import Progress
 from features.settings import Workspace, code_fingerprint, fingerprint
 from features.snapshot import build_features, read_features
-from features.store import publish
+from features.store import Published, publish
 from features.tables import Stored, Tables, build_tables
 from training import review, track
 from training.bundle import Loaded
 from training.pipeline import AnyPlan, load_plan
+from training.recommend.asof import read_lines
 
 log = logging.getLogger("perennial")
 
-ROWS_A_SHARD = 50_000
+CUSTOMERS_A_SHARD = 50_000
+OWNER = "customer"
+"""Column of lists that says whose they are: a customer has several lines."""
 LEAST_AUDIENCE = 20
 """Fewer customers than this could be told apart: such a list is not written."""
 STAGES = (("tables", 10.0), ("features", 10.0), ("answers", 20.0), ("write", 2.0))
@@ -55,6 +59,7 @@ def score(
     as_of: str | None = None,
     reasons: int = 0,
     purpose: str | None = None,
+    channel: str | None = None,
 ) -> Scored:
     """Answer for every customer that the question asks about, as of ``as_of``.
 
@@ -66,7 +71,8 @@ def score(
     model
         Registered name.
     out
-        ``.csv`` or ``.parquet``: one row per customer under the source's own id.
+        ``.csv`` or ``.parquet``: one row per customer under the source's own id; of lists one row
+        per item.
     number
         An approved version; None = the champion.
     as_of
@@ -74,8 +80,10 @@ def score(
     reasons
         How many reasons to say in words for each customer.
     purpose
-        Keep only customers whose last known consent for this purpose, on any channel, is granted;
-        such a list is an audience and has at least 20 customers.
+        Keep only customers whose consent for this purpose is in force, as
+        :func:`features.consent.allowed`; such a list is an audience of at least 20 customers.
+    channel
+        Channel of that consent; None asks for one that is not tied to a channel.
 
     Raises
     ------
@@ -84,7 +92,8 @@ def score(
     ConfigError
         If the file's kind is unknown, or the date lies outside the data.
     DataError
-        If the bundle is not what was approved, nobody is asked, or an audience is too small.
+        If the bundle is not what was approved, nobody is asked, an audience is too small, or the
+        source brings no consents.
     """
     if out.suffix not in SUFFIXES:
         raise ConfigError(f"{out}: the name has to end with {' or '.join(SUFFIXES)}")
@@ -100,16 +109,18 @@ def score(
     tables = stored.open(plan.config.sample)
     try:
         asked = _asked(tables, plan, moment)
-        allowed = asked if purpose is None else _consenting(tables, stored, moment, purpose, asked)
+        kept = asked
+        if purpose is not None:
+            kept = _consenting(tables, moment, purpose, channel, asked)
+        rows = _rows(loaded, tables, features, moment)
     finally:
         tables.backend.disconnect()
-    if purpose is not None and len(allowed) < LEAST_AUDIENCE:
+    if purpose is not None and len(kept) < LEAST_AUDIENCE:
         raise DataError(
-            f"{model}: {len(allowed)} of {len(asked)} customers consent to {purpose!r}; a list of "
+            f"{model}: {len(kept)} of {len(asked)} customers consent to {purpose!r}; a list of "
             f"fewer than {LEAST_AUDIENCE} is not written, since they could be told apart"
         )
-    rows = read_features(features.folder, [moment]).to_pandas()
-    rows = rows[rows[c.CUSTOMER].isin(allowed)].sort_values(c.CUSTOMER, ignore_index=True)
+    rows = rows[rows[c.CUSTOMER].isin(kept)].sort_values(c.CUSTOMER, ignore_index=True)
     if rows.empty:
         raise DataError(
             f"{model}: nobody is asked about at {moment:%Y-%m-%d}; give another --as-of"
@@ -121,7 +132,7 @@ def score(
         head = {"as_of": f"{moment:%Y-%m-%d}", "model": model, "version": granted.version}
         answers = pd.concat(shards, ignore_index=True)
         _write(_named(answers, stored, loaded, head), out)
-    withheld = len(asked) - len(allowed)
+    withheld = len(asked) - len(kept)
     return Scored(out, len(answers), moment, granted.version, withheld)
 
 
@@ -130,15 +141,18 @@ def _asked(tables: Tables, plan: AnyPlan, moment: datetime) -> set[int]:
     return set(tables.backend.to_pyarrow(spine.select(c.CUSTOMER))[c.CUSTOMER].to_pylist())
 
 
+def _rows(loaded: Loaded, tables: Tables, features: Published, moment: datetime) -> pd.DataFrame:
+    """What the bundle is asked with: feature rows, or the purchases that lists are made from."""
+    if loaded.answer.columns:
+        return read_features(features.folder, [moment]).to_pandas()
+    lines = read_lines(tables, moment)
+    return lines.assign(**{OWNER: lines[c.CUSTOMER].astype(str)})
+
+
 def _consenting(
-    tables: Tables, stored: Stored, moment: datetime, purpose: str, asked: set[int]
+    tables: Tables, moment: datetime, purpose: str, channel: str | None, asked: set[int]
 ) -> set[int]:
-    if "consents" not in stored.brought:
-        raise ConfigError(
-            f"source {stored.source.name!r} brings no consents; a list for a purpose needs them"
-        )
-    last = tables.asof((moment,)).consents
-    found = last.filter(last.purpose == purpose, last.granted).select(c.CUSTOMER).distinct()
+    found = allowed(tables.asof((moment,)), purpose, channel).select(c.CUSTOMER)
     return asked & set(tables.backend.to_pyarrow(found)[c.CUSTOMER].to_pylist())
 
 
@@ -153,15 +167,18 @@ def _shards(
 ) -> Iterator[pd.DataFrame]:
     """Answers part by part, each published on its own, so that a killed call loses one at most."""
     names = [name for name, _ in loaded.inputs]
-    total = -(-len(rows) // ROWS_A_SHARD)
+    everyone = rows[c.CUSTOMER].unique()
+    total = -(-len(everyone) // CUSTOMERS_A_SHARD)
     for i in range(total):
-        part = rows[i * ROWS_A_SHARD : (i + 1) * ROWS_A_SHARD]
-        customers = fingerprint(part[c.CUSTOMER].to_list())
+        chosen = everyone[i * CUSTOMERS_A_SHARD : (i + 1) * CUSTOMERS_A_SHARD]
+        part = rows[rows[c.CUSTOMER].isin(chosen)]
+        customers = fingerprint(chosen.tolist())
 
         def write(folder: Path, part: pd.DataFrame = part) -> dict[str, Any]:
             answers = loaded.predict_frame(part[names])
-            answers.insert(0, c.CUSTOMER, part[c.CUSTOMER])
-            if reasons:
+            owner = answers.pop(OWNER).astype("int64") if OWNER in answers else part[c.CUSTOMER]
+            answers.insert(0, c.CUSTOMER, owner)
+            if reasons and "reason" not in answers:  # lists carry theirs
                 said = loaded.reasons_frame(part[names], reasons)
                 answers["reasons"] = ["; ".join(lines) for lines in said]
             pq.write_table(pa.Table.from_pandas(answers, preserve_index=False), folder / FILE)
@@ -180,7 +197,7 @@ def _named(
     output = loaded.answer.output
     ranks = output in answers and pd.api.types.is_float_dtype(answers[output])
     by, rising = ([output, "source_id"], [False, True]) if ranks else (["source_id"], [True])
-    ordered = answers.sort_values(by, ascending=rising, ignore_index=True)
+    ordered = answers.sort_values(by, ascending=rising, kind="stable", ignore_index=True)
     return ordered.assign(**head)
 
 

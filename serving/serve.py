@@ -98,7 +98,8 @@ class Server:
             "--port",
             str(self.port),
         ]
-        environment = bento.environment(home) | {"PERENNIAL_KEYS_DIR": str(place.keys)}
+        own = {"PERENNIAL_KEYS_DIR": str(place.keys), "PERENNIAL_STORE": str(place.store)}
+        environment = bento.environment(home) | own
         with self.log.open("wb") as stream:
             # A session of its own: Ctrl-C reaches this process, which stops the other in order.
             self.process = subprocess.Popen(

@@ -24,6 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from features.errors import DataError
+from features.schema import FeatureColumn
 from features.settings import Strict, Workspace
 from features.store import write_once, write_synced
 from training.contract import Kind
@@ -64,6 +65,8 @@ class Facts(Strict):
     currency: str
     run_key: str
     """Fingerprint of data, settings and code."""
+    columns: tuple[FeatureColumn, ...] = ()
+    """Feature columns of a row, in order; none where it answers something else than rows."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,11 @@ FILE = "calibrator.json"
 LEAST = 1e-4
 MAX_SHIFT = 5.0
 
-Kind = Literal["platt", "isotonic", "factor"]
-FIT: dict[Question, tuple[Kind, ...]] = {"event": ("platt", "isotonic"), "amount": ("factor",)}
+Kind = Literal["platt", "isotonic", "identity", "factor"]
+FIT: dict[Question, tuple[Kind, ...]] = {
+    "event": ("platt", "isotonic"),
+    "amount": ("identity", "factor"),
+}
 """Curves that fit the answers to a kind of question."""
 LOSS: dict[Question, str] = {"event": "log_loss", "amount": "total_error"}
 """What a curve is chosen by: log loss, or the absolute log of predicted over actual total."""
@@ -36,8 +39,12 @@ class CalibrateConfig(Strict):
 
     kinds: tuple[Kind, ...] | None = Field(default=None, min_length=1)
     """None: all that fit the question."""
-    season: bool = True
-    """Whether a shift learned from the same season a year ago may be chosen."""
+    season: bool | Literal["always"] = True
+    """Whether a shift learned from the same season a year ago may be chosen.
+
+    ``always``: it is applied wherever it can be; validation cutoffs in quiet months cannot tell
+    what a shift is worth at Christmas.
+    """
     min_improvement: float = Field(default=0.0005, ge=0)
     """Loss that a later candidate must gain over an earlier one: the plainest comes first."""
 
@@ -70,7 +77,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Calibrator:
-    """``answer = curve(score + shift)``: Platt's line, isotonic knots, or a factor times exp."""
+    """``answer = curve(score + shift)``: Platt's line, isotonic knots, exp, a factor times exp."""
 
     kind: Kind
     parameters: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -79,6 +86,8 @@ class Calibrator:
     def apply(self, scores: Floats) -> Floats:
         """Probabilities or expected values, same shape as ``scores``."""
         moved = scores + self.shift
+        if self.kind == "identity":
+            return np.asarray(np.exp(moved), dtype=np.float64)
         if self.kind == "factor":
             return np.asarray(np.exp(moved + self.parameters["log"][0]), dtype=np.float64)
         if self.kind == "platt":
@@ -107,8 +116,10 @@ def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
 
     Platt (1999), with his smoothed targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2); isotonic
     regression by pool-adjacent-violators, kept within [1e-4, 1 - 1e-4] so that a log loss stays
-    finite; the factor that makes predicted and actual totals equal.
+    finite; the factor that makes predicted and actual totals equal. The identity learns nothing.
     """
+    if kind == "identity":
+        return Calibrator("identity")
     if kind == "factor":
         return Calibrator("factor", {"log": (_log_ratio(scores, labels),)})
     if kind == "platt":
@@ -171,7 +182,7 @@ def choose(
 
     Candidates are every kind with and without the season's shift. With the shift only folds that
     have a year before them can be used; where there are two or more, all candidates are judged on
-    those.
+    those. If the season is always to be heeded, one is enough, and no candidate is without.
 
     Parameters
     ----------
@@ -180,10 +191,12 @@ def choose(
     """
     name, loss = LOSS[question], _log_loss if question == "event" else _total_error
     with_season = [fold for fold in folds if fold.shift is not None]
-    offer = config.season and season_known and len(with_season) >= 2
+    always = config.season == "always"
+    offer = bool(config.season) and season_known and len(with_season) >= (1 if always else 2)
     judged = with_season if offer else list(folds)
     table: list[dict[str, Any]] = []
-    for season in (False, True) if offer else (False,):
+    offered = ((True,) if always else (False, True)) if offer else (False,)
+    for season in offered:
         usable = with_season if season else folds
         for kind in config.offered(question):
             losses = []

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import shap
 
     from features.schema import FeatureColumn
+    from features.settings import Part
     from features.sources import Source
     from features.views import View
 
@@ -64,6 +65,8 @@ class Task(AnyTask, Protocol):
 
     unit: str
     """What the number is measured in: ``probability``, ``currency`` (the source's own), ..."""
+    details: "Part | None"
+    """What tells more than the number, below ``training/details``; None: nothing does."""
 
     def label(self, spine: "ir.Table", following: "View") -> "ir.Table":
         """The spine with ``label`` (float64; of an event 0 or 1, of an amount 0 or more).

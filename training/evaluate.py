@@ -18,7 +18,7 @@ from training.metrics import (
     evaluate,
     interval,
 )
-from training.splits import Rows
+from training.rows import Rows
 
 LEAST_SLICE = 50
 SLICE_METRICS: dict[Kind, tuple[str, ...]] = {
@@ -52,14 +52,17 @@ class Judged(Compared):
 def judge(
     rows: Rows,
     answers: Mapping[str, Floats],
-    thresholds: Mapping[str, float | None],
+    thresholds: Mapping[str, float | Floats],
     repeats: int,
     seed: int,
     kind: Kind = "event",
 ) -> Judged:
-    """Evaluate all answers on ``rows`` with one set of bootstrap draws over customers."""
+    """Evaluate all answers on ``rows`` with one set of bootstrap draws over customers.
+
+    Each answer has one threshold, or one for each row; amounts have none: NaN.
+    """
     weights = customer_weights(rows.customers, repeats, seed)
-    ranked = {name: Ranked.of(rows.y, p, thresholds[name] or 0.0) for name, p in answers.items()}
+    ranked = {name: Ranked.of(rows.y, p, thresholds[name]) for name, p in answers.items()}
     draws = {name: evaluate(r, weights, OF_KIND[kind]) for name, r in ranked.items()}
     return Judged(rows=rows, answers=answers, ranked=ranked, draws=draws, kind=kind)
 

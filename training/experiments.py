@@ -14,7 +14,7 @@ import yaml
 from features.errors import ConfigError, DataError
 from features.settings import Workspace
 from features.store import scratch
-from training.gates import CANDIDATE, CHAMPION
+from training.gates import CANDIDATE, CHAMPION, failed
 from training.record import DECISIONS, Entry, Record, champion
 from training.report import Section, page, text_table
 from training.track import review_folder
@@ -200,7 +200,7 @@ def leaderboard(found: Sequence[Version]) -> pd.DataFrame:
             "model": v.model, "version": v.number, "status": v.status,
             "data": v.settings.get("config.data", ""),
             "use": v.settings.get("config.model.use", v.settings.get("config.task.use", "")),
-            "gates": "passed" if v.gates["passed"].all() else "failed",
+            "gates": "failed" if failed(v.gates.to_dict("records")) else "passed",
             "registered": v.registered,
         }  # fmt: skip
         for line in v.own.itertuples():

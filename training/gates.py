@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import model_validator
@@ -26,11 +26,13 @@ class Gate(Strict):
     """The paired 95 % interval of the difference to the declared baseline must exclude zero."""
     champion_margin: float | None = None
     """The paired interval must not show the candidate worse than the champion by more than this."""
+    mode: Literal["enabled", "dry_run"] = "enabled"
+    """``dry_run``: shown and kept in the record, but stops nothing."""
 
     @model_validator(mode="after")
     def _something(self) -> "Gate":
         if self == type(self).model_construct(
-            min=None, max=None, beats_baseline=False, champion_margin=None
+            min=None, max=None, beats_baseline=False, champion_margin=None, mode=self.mode
         ):
             raise ValueError(
                 "a gate demands something: min, max, beats_baseline or champion_margin"
@@ -125,11 +127,14 @@ def gate_results(
         Further checks: name -> (found, at most).
     """
     results = []
+    counts = True
 
     def add(gate: str, found: str, passed: bool, demand: str) -> None:
-        results.append({"gate": gate, "demand": demand, "found": found, "passed": passed})
+        result = {"gate": gate, "demand": demand, "found": found, "passed": passed}
+        results.append(result | {"counts": counts})
 
     for metric, gate in gates.items():
+        counts = gate.mode == "enabled"
         value = float(judged.draws[CANDIDATE][metric][0])
         if gate.min is not None:
             add(f"{metric} floor", f"{value:.4f}", value >= gate.min, f"at least {gate.min:g}")
@@ -155,9 +160,15 @@ def gate_results(
                     low >= -gate.champion_margin,
                     demand,
                 )
+    counts = True
     for name, (found, limit) in checks.items():
         add(name, f"{found:.3g}", bool(found <= limit), f"at most {limit:g}")
     return results
+
+
+def failed(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The results that stop an approval: failed, and not of a gate in dry run."""
+    return [r for r in results if not r["passed"] and r.get("counts", True)]
 
 
 def _range(by: float, low: float, high: float) -> str:

@@ -21,7 +21,8 @@ ECE_BINS = 10
 class Ranked:
     """Labels and answers of one set, sorted once so that reweighing is cheap.
 
-    Ties share one place: ``last`` marks the last row of each run of equal answers.
+    Ties share one place: ``last`` marks the last row of each run of equal answers. ``named`` are
+    the rows whose answer reaches the threshold, or each its own; ``threshold`` is their median.
     """
 
     y: Floats
@@ -29,15 +30,18 @@ class Ranked:
     order: NDArray[np.intp]
     last: NDArray[np.intp]
     bins: NDArray[np.intp]
+    named: NDArray[np.bool_]
     threshold: float
 
     @classmethod
-    def of(cls, y: Floats, p: Floats, threshold: float) -> "Ranked":
+    def of(cls, y: Floats, p: Floats, threshold: float | Floats) -> "Ranked":
         """Sort by falling answer; bins for the calibration error are equally filled."""
         order, last = _falling(p)
+        named = (p >= threshold)[order]
         y, p = y[order], p[order]
         edges = np.unique(np.quantile(p, np.linspace(0, 1, ECE_BINS + 1)[1:-1]))
-        return cls(y, p, order, last, np.searchsorted(edges, p, side="right"), threshold)
+        bins = np.searchsorted(edges, p, side="right")
+        return cls(y, p, order, last, bins, named, float(np.median(threshold)))
 
     @cached_property
     def by_label(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -104,27 +108,25 @@ def lift_at_10(r: Ranked, w: Floats) -> float:
 
 def accuracy(r: Ranked, w: Floats) -> float:
     """Share of rows on the right side of the threshold."""
-    return float(np.average((r.p >= r.threshold) == r.y, weights=w))
+    return float(np.average(r.named == r.y, weights=w))
 
 
 def precision(r: Ranked, w: Floats) -> float:
     """Share of positives among the rows at or above the threshold."""
-    named = w * (r.p >= r.threshold)
+    named = w * r.named
     return float((named * r.y).sum() / named.sum()) if named.sum() > 0 else float("nan")
 
 
 def recall(r: Ranked, w: Floats) -> float:
     """Share of the positives that lie at or above the threshold."""
     positives = (w * r.y).sum()
-    return (
-        float((w * r.y * (r.p >= r.threshold)).sum() / positives) if positives > 0 else float("nan")
-    )
+    return float((w * r.y * r.named).sum() / positives) if positives > 0 else float("nan")
 
 
 def f1(r: Ranked, w: Floats) -> float:
     """Harmonic mean of precision and recall."""
-    true = (w * r.y * (r.p >= r.threshold)).sum()
-    named, positives = (w * (r.p >= r.threshold)).sum(), (w * r.y).sum()
+    true = (w * r.y * r.named).sum()
+    named, positives = (w * r.named).sum(), (w * r.y).sum()
     return float(2 * true / (named + positives)) if named + positives > 0 else float("nan")
 
 

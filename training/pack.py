@@ -12,7 +12,7 @@ from features.store import Published, publish
 from training import report
 from training.bundle import Loaded
 from training.card import Case
-from training.gates import CANDIDATE, Compared
+from training.gates import CANDIDATE, Compared, failed
 from training.pipeline import AnyPlan, Prepared, resolved_yaml
 from training.report import Section
 
@@ -86,7 +86,7 @@ def finish(
         "digest": case.facts["digest"],
         "against_champion": champion.digest if champion else "",
         "gates": case.gates,
-        "gates_passed": all(g["passed"] for g in case.gates),
+        "gates_passed": not failed(case.gates),
         "code": case.code,
         "metrics": {
             f"test.{metric}": {"value": float(v[0])}

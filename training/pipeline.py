@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 import yaml
 from pydantic import Field
 
-from features.cutoffs import Moments
+from features.cutoffs import Moments, Snapshots
+from features.errors import ConfigError
 from features.identity import KEY_FILE, customer_key
 from features.leakage.report import build_checks
 from features.progress import Progress
@@ -148,6 +149,11 @@ def load_plan(place: Workspace, path: Path, assignments: Sequence[str] = ()) -> 
             }
         )
     )
+    if isinstance(config.cutoffs, Snapshots) and task.kind not in ("event", "amount"):
+        raise ConfigError(
+            f"{path}: cutoffs.snapshots: a question of kind {task.kind!r} needs a clock; give "
+            "test, latest and what else rolling cutoffs take"
+        )
     source = load_source(place, config.data, config.source)
     check_question(task, source)
     plan = Plan(path, config, task, source)
@@ -185,7 +191,7 @@ def prepare(place: Workspace, plan: AnyPlan, progress: Progress) -> Prepared:
         if not stored.published.fresh:
             progress.reused("tables")
     with progress.stage("features"):
-        check_horizon(plan.task, stored.first, stored.end)
+        check_horizon(plan.task, stored.first, plan.config.cutoffs.known_until(stored.end))
         moments = plan.config.cutoffs.resolved(stored.first, stored.end)
         features = build_features(place, stored, plan.config, moments)
         if not features.fresh:
@@ -217,8 +223,7 @@ def dry_run(place: Workspace, plan: AnyPlan) -> list[str]:
         lines.append(f"tables of {plan.source.name}: {'already done' if done else 'to be built'}")
     return [
         *lines,
-        f"features {', '.join(p.use for p in config.features)} "
-        f"at {config.cutoffs.count} teaching cutoffs and the test cutoff",
+        f"features {', '.join(p.use for p in config.features)} at {config.cutoffs.said}",
         *plan.family.dry_run(plan),
         f"register {config.name} as challenger with its review pack in {place.registry}",
     ]

@@ -163,7 +163,7 @@ def reliability(table: pd.DataFrame) -> "Figure":
 
 def confusion_table(r: Ranked) -> pd.DataFrame:
     """Counts by truth and answer at the threshold."""
-    named = r.p >= r.threshold
+    named = r.named
     return pd.DataFrame(
         [
             {"truth": int(t), "named": int(a), "n": int(((r.y == t) & (named == a)).sum())}
@@ -326,4 +326,15 @@ def intervals(table: pd.DataFrame) -> "Figure":
         axes.set(title=metric, yticks=range(len(versions)), yticklabels=versions)
         axes.set_ylim(len(versions) - 0.5, -0.5)
         axes.grid(alpha=0.3)
+    return figure
+
+
+def themes(found: pd.DataFrame, space: str) -> "Figure":
+    """Mean absolute sum of each theme's contributions."""
+    figure, axes = axes_of(
+        "Reasons by theme", f"mean absolute sum of contributions ({space})", "",
+        (7.0, 0.4 * len(found) + 1.2),
+    )  # fmt: skip
+    turned = found[::-1]
+    axes.barh(turned["theme"], turned["mean_abs_sum"], color=COLOURS[0])
     return figure

@@ -15,9 +15,10 @@ from pydantic import Field, model_validator
 
 from features import columns as c
 from features.canonical import CANONICAL
-from features.settings import Strict
+from features.settings import Part, Strict
 from features.sources import Source
 from features.views import AGE, View
+from training.contract import Kind
 from training.slices import usual_slices
 
 ORDERS = "orders"
@@ -212,8 +213,9 @@ class QuestionConfig(Strict):
 class Question:
     """What all label kinds share: all but the label."""
 
-    kind = "event"
+    kind: Kind = "event"
     unit = "probability"
+    details: Part | None = None
 
     def __init__(self, said: QuestionConfig) -> None:
         self.said = said

@@ -12,6 +12,7 @@ import pandas as pd
 from features.errors import ConfigError, DataError, NotApproved
 from features.settings import Workspace
 from training import bundle as bundles
+from training.gates import failed
 from training.record import DECISIONS, Entry, Event, Record, champion
 from training.report import text_table
 from training.track import CHALLENGER, bundle_folder, client, review_folder
@@ -162,12 +163,12 @@ def approve(
         )
     _verified_folder(place, entry)
     review_folder(place, model, version)
-    failed = [g for g in gates if not g["passed"]]
-    if failed and not override:
+    stopping = failed(gates)
+    if stopping and not override:
         raise NotApproved.listing(
-            f"model {model!r} version {version}: {len(failed)} gate(s) failed; reject it, "
+            f"model {model!r} version {version}: {len(stopping)} gate(s) failed; reject it, "
             "or give --override TEXT:",
-            [f"{g['gate']}: found {g['found']}, demanded {g['demand']}" for g in failed],
+            [f"{g['gate']}: found {g['found']}, demanded {g['demand']}" for g in stopping],
         )
     tree = entry.evidence["code"]["tree"]
     if release and tree != "clean":
@@ -189,7 +190,7 @@ def approve(
             )
 
     evidence = {
-        "failed_gates": [g["gate"] for g in failed],
+        "failed_gates": [g["gate"] for g in stopping],
         "override": override,
         "release": release,
         "tree": tree,

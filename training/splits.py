@@ -1,51 +1,112 @@
-"""Rows with labels, and which may teach what: no label window reaches into a later block."""
+"""Rows with labels, and which may teach what: no label window reaches into a later block.
+
+Whatever divides the rows says so by :class:`Round`: blocks that are answered, each with the rows
+that may teach its answers. Here time divides them; where there is no clock, :mod:`training.crossed`
+divides customers.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from features import columns as c
 from features.cutoffs import Moments
-from features.errors import DataError
 from features.schema import FeatureColumn
-from features.tables import Stored, Tables
+from features.tables import Stored
 from training import categories
 from training.checks import check_blocks, check_labels, check_leaks, check_windows
-from training.contract import LABEL, Floats, Kind, Task
+from training.contract import Floats, Kind, Task
+from training.rows import Rows, asked_at, joined, labels_of
 
-KEYS = [c.CUSTOMER, c.CUTOFF]
 IMMATURE = "dropped: labels not known by the test cutoff"
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Feature rows with labels; row i is one customer at one cutoff."""
+class Block:
+    """Rows that are answered, and those that may teach the answers: never one and the same."""
 
-    X: pd.DataFrame
-    """Feature columns, shape (n_rows, n_features); words are pandas categories."""
-    y: Floats
-    """Labels, shape (n_rows,)."""
-    customers: NDArray[np.int64]
-    cutoffs: NDArray[np.datetime64]
-    audit: pd.DataFrame | None = None
-    """Audit attributes beside the features: for slices, never for models."""
+    name: str
+    rows: Rows
+    """All there are."""
+    held: NDArray[np.bool_]
+    """Which of them are answered, shape (n_rows,)."""
+    teaching: NDArray[np.bool_]
+    """Which of them may teach, shape (n_rows,)."""
+    season: "Block | None" = None
+    """The same season a year before, answered by rows that tell nothing of it."""
 
-    def __len__(self) -> int:
-        return len(self.y)
+    @property
+    def answered(self) -> Rows:
+        """The rows that are answered."""
+        return self.rows.where(self.held)
 
-    def where(self, mask: NDArray[np.bool_]) -> "Rows":
-        """The rows that ``mask`` names."""
-        audit = None if self.audit is None else self.audit[mask]
-        return Rows(self.X[mask], self.y[mask], self.customers[mask], self.cutoffs[mask], audit)
+    @property
+    def taught(self) -> Rows:
+        """The rows that may teach."""
+        return self.rows.where(self.teaching)
 
-    def at(self, cutoff: datetime) -> "Rows":
-        """The rows of one cutoff."""
-        return self.where(self.cutoffs == np.datetime64(cutoff))
+
+@dataclass(frozen=True)
+class Round:
+    """What one model is made from, and what it answers."""
+
+    folds: tuple[Block, ...]
+    """They choose parameters and calibration."""
+    last: Block
+    """All that may teach the model, and the rows it answers, whose labels choose nothing."""
+
+
+class Division(Protocol):
+    """Rows, and which may teach what."""
+
+    @property
+    def rows(self) -> Rows:
+        """All rows with labels."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """What the labels are."""
+        ...
+
+    @property
+    def columns(self) -> tuple[FeatureColumn, ...]:
+        """Declarations of the features, words with their levels."""
+        ...
+
+    @property
+    def immature(self) -> Mapping[datetime, int]:
+        """Customers left out because their labels were not known in time, by cutoff."""
+        ...
+
+    @property
+    def unlabelled(self) -> Mapping[datetime, int]:
+        """Customers asked whose label is not known, by cutoff."""
+        ...
+
+    @property
+    def shipped(self) -> Round:
+        """What the shipped answer is made from."""
+        ...
+
+    @property
+    def judged(self) -> tuple[Round, ...]:
+        """What is reported on: the answers to the last block of each; the shipped one may be it."""
+        ...
+
+    @property
+    def shown(self) -> Rows:
+        """Rows on which the shipped answer is explained and replayed."""
+        ...
+
+    def table(self) -> pd.DataFrame:
+        """One line per block, for the card."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,12 +132,44 @@ class Splits:
         apart_from
             Leave out cutoffs whose label window overlaps the one that begins here.
         """
+        return self.rows.where(self._teaching(cutoff, apart_from))
+
+    def _teaching(self, cutoff: datetime, apart_from: datetime | None = None) -> NDArray[np.bool_]:
         allowed = [
             t
             for t in self.moments.teaching
             if t + self.gap <= cutoff and (apart_from is None or abs(t - apart_from) >= self.gap)
         ]
-        return self.rows.where(np.isin(self.rows.cutoffs, [np.datetime64(t) for t in allowed]))
+        return np.isin(self.rows.cutoffs, [np.datetime64(t) for t in allowed])
+
+    def block(self, cutoff: datetime) -> Block:
+        """The rows of ``cutoff`` and what may teach by then, with its season a year before."""
+        before, name = self.year_before(cutoff), f"{cutoff:%Y-%m-%d}"
+        season = None
+        if before is not None:
+            apart = self._teaching(cutoff, apart_from=before)
+            season = Block(f"{before:%Y-%m-%d}", self.rows, self._at(before), apart)
+        return Block(name, self.rows, self._at(cutoff), self._teaching(cutoff), season)
+
+    def _at(self, cutoff: datetime) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = self.rows.cutoffs == np.datetime64(cutoff)
+        return found
+
+    @cached_property
+    def shipped(self) -> Round:
+        """What the shipped answer is made from: it answers the test cutoff."""
+        folds = tuple(self.block(t) for t in self.moments.folds)
+        return Round(folds, self.block(self.moments.test))
+
+    @property
+    def judged(self) -> tuple[Round, ...]:
+        """The shipped answer itself is judged."""
+        return (self.shipped,)
+
+    @property
+    def shown(self) -> Rows:
+        """The rows that are reported on."""
+        return self.test
 
     def year_before(self, cutoff: datetime) -> datetime | None:
         """The same season a year ago, if it was observed and its labels known by ``cutoff``."""
@@ -145,23 +238,11 @@ def split(
     check_windows(stored.end, moments, mature, gap)
     tables = stored.open(sample)
     try:
-        labels, unlabelled = _labels(tables, task, mature)
-        immature = _asked(tables, task, [t for t in moments.teaching if t not in mature.teaching])
+        labels, unlabelled = labels_of(tables, task, mature.all)
+        immature = asked_at(tables, task, [t for t in moments.teaching if t not in mature.teaching])
     finally:
         tables.backend.disconnect()
-    joined = labels.merge(features, on=KEYS, how="left", validate="one_to_one", indicator=True)
-    strangers = int((joined["_merge"] != "both").sum())
-    if strangers:
-        raise DataError(
-            f"{strangers} asked customers have no feature row; build the features again"
-        )
-    joined = joined.sort_values([c.CUTOFF, c.CUSTOMER], ignore_index=True)
-    aside = [k.name for k in columns if k.sensitivity == "audit" and k.name in joined]
-    rows = Rows(
-        joined[[n for n in features.columns if n not in (*KEYS, *aside)]],
-        joined[LABEL].to_numpy(np.float64), joined[c.CUSTOMER].to_numpy(np.int64),
-        joined[c.CUTOFF].to_numpy("datetime64[us]"), joined[aside] if aside else None,
-    )  # fmt: skip
+    rows = joined(labels, features, columns)
     splits = Splits(rows, mature, gap, task.kind, tuple(columns), immature, unlabelled)
     learned = categories.learned(columns, splits.taught_by(mature.test).X)
     rows = replace(rows, X=categories.encoded(rows.X, learned))
@@ -178,42 +259,6 @@ def _mature(moments: Moments, gap: timedelta) -> Moments:
     return replace(
         moments, teaching=teaching, folds=tuple(t for t in moments.folds if t in teaching)
     )
-
-
-def _labels(
-    tables: Tables, task: Task, moments: Moments
-) -> tuple[pd.DataFrame, dict[datetime, int]]:
-    """Labels of everyone asked, and how many at each cutoff have none."""
-    found: list[pa.Table] = []
-    asked: dict[datetime, int] = {}
-    for cutoffs in tables.passes(moments.all):
-        spine = tables.backend.create_table(
-            "asked", task.spine(tables.asof(cutoffs)), overwrite=True
-        )
-        following = tables.following(cutoffs, task.horizon_days, task.maturity_days)
-        found.append(tables.backend.to_pyarrow(task.label(spine, following)))
-        counts = spine.group_by(c.CUTOFF).aggregate(n=spine.count()).to_pyarrow().to_pylist()
-        asked |= {line[c.CUTOFF]: line["n"] for line in counts}
-    labels = pa.concat_tables(found).to_pandas()
-    doubled = int(labels.duplicated(KEYS).sum())
-    if doubled:
-        raise DataError(
-            f"{doubled} customers are asked twice at one cutoff: the spine or the label of task "
-            f"{task.name!r} has doubled keys"
-        )
-    known = labels[c.CUTOFF].value_counts()
-    missing = {t: n - int(known.get(t, 0)) for t, n in asked.items()}
-    return labels, {t: n for t, n in missing.items() if n}
-
-
-def _asked(tables: Tables, task: Task, cutoffs: Sequence[datetime]) -> dict[datetime, int]:
-    """How many are asked at each of ``cutoffs``."""
-    found: dict[datetime, int] = {}
-    for chosen in tables.passes(cutoffs) if cutoffs else []:
-        spine = task.spine(tables.asof(chosen))
-        counts = tables.backend.to_pyarrow(spine.group_by(c.CUTOFF).aggregate(n=spine.count()))
-        found |= {line[c.CUTOFF]: line["n"] for line in counts.to_pylist()}
-    return {t: found.get(t, 0) for t in cutoffs}
 
 
 def _blocks(splits: Splits) -> list[tuple[str, Floats]]:

@@ -1,4 +1,4 @@
-"""Search for parameters on out-of-time folds with Optuna; returns a config, never a model."""
+"""Search for parameters on validation blocks with Optuna; returns a config, never a model."""
 
 import sqlite3
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from training.bundle import MODELS
 from training.calibrate import uncalibrated
 from training.contract import Floats, Kind, Model, matrix
 from training.metrics import LOWER_IS_BETTER, METRICS, OF_KIND, Ranked
-from training.splits import Splits
+from training.splits import Block, Round
 
 Bound = tuple[float, float] | tuple[float, float, Literal["log"]]
 
@@ -26,7 +26,7 @@ class SearchConfig(Strict):
     trials: int = Field(default=10, ge=0, le=10_000)
     """Trials; the first is the config as written. 0 = no search."""
     metric: str = "average_precision"
-    """Mean over the validation cutoffs of this metric of the uncalibrated score."""
+    """Mean over the validation blocks of this metric of the uncalibrated score."""
     space: dict[str, Bound] = {}
     """Field of the model's config -> ``[low, high]`` or ``[low, high, log]``, both inclusive."""
 
@@ -63,36 +63,38 @@ def check_space(search: SearchConfig, model: Part, kind: Kind) -> None:
 
 
 def tune(
-    splits: Splits,
+    within: Round,
+    kind: Kind,
     model: Part,
     search: SearchConfig,
     seed: int,
-    study_file: Path,
+    study_file: Path | None,
     report: Callable[[int, int], None],
 ) -> tuple[Part, pd.DataFrame]:
-    """The best config and the table of all trials.
+    """The best config on the folds of ``within``, and the table of all trials.
 
     A study lives in ``study_file`` until it is finished: after an interruption the search goes on
     where it stopped, and proposes what it would have proposed, because each trial has a seed of its
-    own.
+    own. Without a file it is kept in memory.
     """
     columns = [
         "trial",
         "state",
         "value",
         *search.space,
-        *[f"mean_to_fold_{i}" for i in range(len(splits.moments.folds))],
+        *[f"mean_to_fold_{i}" for i in range(len(within.folds))],
     ]
     if search.trials == 0 or not search.space:
         return model, pd.DataFrame(columns=columns)
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study_file.parent.mkdir(parents=True, exist_ok=True)
-    _refuse_foreign_file(study_file)
+    if study_file is not None:
+        study_file.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign_file(study_file)
     study = optuna.create_study(
         study_name="search",
-        storage=f"sqlite:///{study_file}",
+        storage=None if study_file is None else f"sqlite:///{study_file}",
         load_if_exists=True,
         direction="minimize" if search.metric in LOWER_IS_BETTER else "maximize",
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
@@ -106,7 +108,7 @@ def tune(
         if done == 0 and not study.get_trials(states=waiting, deepcopy=False):
             study.enqueue_trial(_written(model, search))
         trial = study.ask()
-        _try(trial, study, splits, model, search, seed)
+        _try(trial, study, within, kind, model, search, seed)
         report(done + 1, search.trials)
     table = pd.DataFrame([
         {
@@ -120,28 +122,28 @@ def tune(
 
 
 def _try(
-    trial: Any, study: Any, splits: Splits, model: Part, search: SearchConfig, seed: int
+    trial: Any, study: Any, within: Round, kind: Kind, model: Part, search: SearchConfig, seed: int
 ) -> None:
     import optuna
 
     chosen = {name: _suggest(trial, model, name, bound) for name, bound in search.space.items()}
     part = Part(use=model.use, config={**model.config, **chosen})
     values: list[float] = []
-    for number, cutoff in enumerate(splits.moments.folds):
-        validation = splits.rows.at(cutoff)
-        answer = fitted(part, splits, cutoff, seed)
+    for number, block in enumerate(within.folds):
+        validation = block.answered
+        answer = fitted(part, block, seed)
         scores = answer.score(matrix(validation.X, answer.columns))
-        values.append(_value(search.metric, validation.y, uncalibrated(scores, splits.kind)))
+        values.append(_value(search.metric, validation.y, uncalibrated(scores, kind)))
         trial.report(float(np.mean(values)), number)
-        if number + 1 < len(splits.moments.folds) and trial.should_prune():
+        if number + 1 < len(within.folds) and trial.should_prune():
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return
     study.tell(trial, float(np.mean(values)))
 
 
-def fitted(part: Part, splits: Splits, cutoff: Any, seed: int, apart_from: Any = None) -> Model:
-    """A model of ``part`` fitted on what may teach by ``cutoff``."""
-    rows = splits.taught_by(cutoff, apart_from)
+def fitted(part: Part, block: Block, seed: int) -> Model:
+    """A model of ``part`` fitted on what may teach ``block``."""
+    rows = block.taught
     model: Model = resolve(MODELS, part)
     model.fit(rows.X, rows.y, weight=None, seed=seed)
     return model

@@ -12,6 +12,8 @@ from training.plots import COLOURS, LINES, MARKERS, Drawn, axes_of, lines_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from training.supervised.value_report import ValueReport
+
 TENTHS = 10
 
 
@@ -97,4 +99,73 @@ def gain(table: pd.DataFrame) -> "Figure":
     )
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     lines_of(axes, table, "share", "gained")
+    return figure
+
+
+RECENCY = (0, 30, 60, 90, 180, 365, 730, 10_000)
+"""Bounds of recency in days; the lower one belongs to a cell."""
+ORDERS = (1, 2, 3, 5, 10, 20, 100_000)
+"""Bounds of the number of orders."""
+
+
+def of_values(report: "ValueReport") -> Drawn:
+    """Plots of what is told beside an amount, each with the table behind it."""
+    asked = report.details.config.coverage
+    return {
+        "coverage": (report.coverage, coverage(report.coverage, asked)),
+        "cohorts": (report.cohorts, cohorts(report.cohorts)),
+        "tracking": (report.tracking, tracking(report.tracking)),
+        "p_alive": (report.alive, alive(report.alive)),
+    }
+
+
+def coverage(table: pd.DataFrame, asked: float) -> "Figure":
+    """Share of amounts within their interval, by tenth of the chance of any."""
+    figure, axes = axes_of(
+        "Amounts within their interval", "tenth of customers, lowest chance first", "share"
+    )
+    axes.axhline(asked, color="0.6", linewidth=1)
+    axes.plot(table["tenth"], table["inside"], "o-", color=COLOURS[0], label="within the interval")
+    axes.plot(table["tenth"], table["chance"], "s--", color=COLOURS[1], label="chance to buy")
+    axes.plot(table["tenth"], table["bought"], "^:", color=COLOURS[2], label="bought")
+    axes.set_xticks(range(1, TENTHS + 1))
+    axes.set_ylim(0, 1.02)
+    axes.legend()
+    return figure
+
+
+def cohorts(table: pd.DataFrame) -> "Figure":
+    """Predicted beside actual sums by quarter of the first order."""
+    figure, axes = axes_of("Predicted and actual by cohort", "quarter of the first order", "sum")
+    places = np.arange(len(table))
+    axes.bar(places - 0.2, table["predicted"], 0.4, label="predicted", color=COLOURS[0])
+    axes.bar(places + 0.2, table["actual"], 0.4, label="actual", color=COLOURS[1], hatch="//")
+    axes.set_xticks(places, list(table["cohort"]), rotation=45)
+    axes.legend()
+    return figure
+
+
+def tracking(table: pd.DataFrame) -> "Figure":
+    """Orders so far, expected and actual."""
+    figure, axes = axes_of("Orders after the cutoff", "days after the cutoff", "orders so far")
+    axes.plot(table["days"], table["expected"], "--", color=COLOURS[1], label="expected")
+    axes.plot(table["days"], table["actual"], "-", color=COLOURS[0], label="actual")
+    axes.legend()
+    return figure
+
+
+def alive(table: pd.DataFrame) -> "Figure":
+    """Mean chance to be still a customer, by recency and number of orders."""
+    rows, columns = (list(dict.fromkeys(table[name])) for name in ("recency", "orders"))
+    columns = sorted(columns, key=lambda said: float(said.split("-")[0].split()[0]))
+    wide = table.pivot_table(index="recency", columns="orders", values="p_alive", sort=False)
+    wide = wide.reindex(index=rows, columns=columns)
+    figure, axes = axes_of("Chance to be still a customer", "orders", "days since the last order")
+    axes.grid(visible=False)
+    axes.imshow(wide.to_numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    for (i, j), p in np.ndenumerate(wide.to_numpy()):
+        if np.isfinite(p):
+            axes.text(j, i, f"{p:.2f}", ha="center", va="center", color="w" if p < 0.6 else "k")
     return figure

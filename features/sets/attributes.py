@@ -24,6 +24,8 @@ class Attribute(Strict):
     missing: str = "not declared"
     """What a missing value says."""
     sensitivity: Literal["behaviour", "personal", "audit"] = "behaviour"
+    theme: str = ""
+    """What a reason by it is about, such as ``price``; empty: the person."""
     low: float | None = None
     high: float | None = None
 
@@ -64,7 +66,7 @@ class Attributes:
         d, columns = Declare("attributes", leak="declared"), []
         for name, said in self.config.columns.items():
             meaning = said.meaning or f"{name.replace('_', ' ')}, as the source declares it"
-            more: dict[str, Any] = said.model_dump(include={"low", "high", "sensitivity"})
+            more: dict[str, Any] = said.model_dump(include={"low", "high", "sensitivity", "theme"})
             if said.unit == CATEGORY:
                 columns.append(d.word(name, meaning, said.missing, **more))
             else:

@@ -36,7 +36,7 @@ Labels = dict[tuple[datetime, int], float]
 
 
 def discover(home: str = TASKS) -> list[str]:
-    """``file.Class`` of every task below ``home``."""
+    """``file.Class`` of every supervised task below ``home``: of those with labels."""
     package = importlib.import_module(home)
     found = []
     for info in pkgutil.walk_packages(package.__path__, f"{home}."):
@@ -44,7 +44,7 @@ def discover(home: str = TASKS) -> list[str]:
         found += [
             f"{info.name.removeprefix(f'{home}.')}.{name}"
             for name, cls in vars(module).items()
-            if inspect.isclass(cls) and cls.__module__ == info.name and hasattr(cls, "spine")
+            if inspect.isclass(cls) and cls.__module__ == info.name and hasattr(cls, "label")
         ]
     return sorted(found)
 

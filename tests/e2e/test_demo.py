@@ -40,7 +40,11 @@ def test_demo_goes_from_raw_file_to_http_answers_and_recognises_what_is_done(
     """Everything is made once, golden rows agree over HTTP; nothing is made twice."""
     first = demo(tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "golden rows over HTTP: largest difference 0" in first.stderr
+    assert "golden requests over HTTP: largest difference 0" in first.stderr
+    assert "20 customers by id: largest difference" in first.stderr
+    answers = (tmp_path / "store" / "churn.csv").read_text().splitlines()
+    assert answers[0].startswith("source_id,churn_probability,score")
+    assert len(answers) > 100
     assert re.search(r"churn version 1, champion, packaged as Bento churn:", first.stdout)
     example = json.loads((tmp_path / "store" / "churn.example.json").read_text())
     assert len(example["rows"]) == 1

@@ -2,10 +2,7 @@
 
 import contextlib
 import json
-import os
-import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -81,37 +78,6 @@ def numbered(value: float, customers: int = 300) -> list[dict[str, Any]]:
 
 
 # --- stores ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of our own, on a socket in a temporary folder."""
-    pytest.importorskip("psycopg", reason="the driver of the extra `postgres` is not installed")
-    found = shutil.which("postgres")
-    bins = [*Path("/usr/lib/postgresql").glob("*/bin"), *([Path(found).parent] if found else [])]
-    homes = [b for b in bins if (b / "initdb").exists() and (b / "postgres").exists()]
-    if not homes:
-        pytest.skip("no PostgreSQL server is installed")
-    base = Path(f"/tmp/perennial-pg-{os.getpid()}")  # noqa: S108  socket names are short
-    base.mkdir(mode=0o700)
-    # The server refuses to run as root.
-    user = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
-    if user:
-        shutil.chown(base, **user)
-    options: dict[str, Any] = {"check": True, "capture_output": True, "cwd": base, **user}
-    command = [homes[0] / "initdb", "-D", base / "data", "-U", "t", "-A", "trust", "--no-sync"]
-    subprocess.run(command, **options)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = f"-F -k {base} -p {port} -c listen_addresses="
-    control = [homes[0] / "pg_ctl", "-D", base / "data", "-w", "-l", base / "log"]
-    subprocess.run([*control, "-o", settings, "start"], **options)
-    try:
-        yield f"postgresql://t@/postgres?host={base}&port={port}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **options)
-        shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgres", "redis"])

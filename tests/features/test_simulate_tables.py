@@ -73,7 +73,7 @@ def _reason(stored: Stored, table: str, kind: str, header: str) -> str:
     name = _canonical(stored, table, header)
     number = "money" if name.endswith("_minor") else "integer"
     return {
-        "bad_date": f"{name}: no time as {columns[name].format}",
+        "bad_date": f"{name}: no time as {columns[name].format[0]}",
         "no_value": f"{name}: empty",
         "no_number": f"{name}: no {'number' if name in ('score', 'value') else number}",
         "unknown_word": f"{name}: not in its map",

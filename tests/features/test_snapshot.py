@@ -34,6 +34,7 @@ from features.snapshot import (
     feature_sets,
     read_features,
     read_schema,
+    united,
 )
 from features.store import Published
 from features.tables import Stored
@@ -535,3 +536,25 @@ def test_processes_agree_to_the_bit(place: Workspace, tmp_path: Path) -> None:
     assert [child.returncode for child in children] == [0, 0]
     assert contents[0] == contents[1]
     assert len(contents[0]) == 2
+
+
+def test_pipelines_share_one_publication_where_their_sets_agree() -> None:
+    """Sets of all, once; columns are those of either; other settings or data are refused."""
+
+    def plan(*parts: FeaturePart, data: str = "simulated") -> FeaturePlan:
+        cutoffs = Cutoffs(test="end-60d", latest="end-120d", every_days=60, count=2)
+        return FeaturePlan(data=data, cutoffs=cutoffs, features=parts)
+
+    some = FeaturePart(use="rfm.Rfm", columns=("rfm__recency_days",))
+    more = FeaturePart(use="rfm.Rfm", columns=("rfm__frequency_orders", "rfm__recency_days"))
+    orders = FeaturePart(use="orders.Orders", optional=True)
+    both = united([plan(some), plan(more, orders)])
+    assert [part.use for part in both.features] == ["rfm.Rfm", "orders.Orders"]
+    assert set(both.features[0].columns) == {"rfm__recency_days", "rfm__frequency_orders"}
+    assert united([plan(some), plan(FeaturePart(use="rfm.Rfm"))]).features[0].columns == ()
+    assert not united([plan(orders), plan(FeaturePart(use="orders.Orders"))]).features[0].optional
+    other = FeaturePart(use="orders.Orders", config={"season_days": 30})
+    with pytest.raises(ConfigError, match=r"orders.Orders: used with different settings"):
+        united([plan(orders), plan(other)])
+    with pytest.raises(ConfigError, match="data: 'telco_churn' and 'simulated'"):
+        united([plan(orders), plan(orders, data="telco_churn")])

@@ -12,7 +12,8 @@ from features.settings import Part, resolve
 from training.bundle import MODELS
 from training.calibrate import Calibrator
 from training.contract import Floats
-from training.splits import Rows, Splits
+from training.rows import Rows
+from training.splits import Splits
 from training.supervised.bundle import Answer, Bundle
 
 COLUMNS = (
@@ -45,19 +46,24 @@ def customers(n: int, seed: int = 0) -> tuple[pd.DataFrame, Floats, Floats]:
 
 
 SPENT = "orders__spend_365d"
+VALUE = "rfm__monetary_value"
 
 
 def spenders(n: int, seed: int = 0) -> tuple[pd.DataFrame, Floats, Floats]:
     """Feature rows, amounts and what was to be expected of them: mostly what was spent before.
 
-    A fifth of the amounts are zero; those that are not scatter widely.
+    A fifth of the amounts are zero; those that are not scatter widely. The mean value of an order
+    goes with what was spent, loosely.
     """
     X, _, p = customers(n, seed)
     rng = np.random.default_rng(seed + 1_000)
     spent = rng.lognormal(5.0, 1.0, n)
     expected = 0.25 * spent * (1.2 - p)
     amounts = np.where(rng.random(n) < 0.2, 0.0, rng.gamma(2.0, expected / 2 / 0.8))
-    return X.assign(**{SPENT: spent}), amounts, expected
+    gaps = np.where(X["rfm__frequency_orders"] > 0, X["cadence__gap_mean_days"], 0.0)
+    first = X["rfm__recency_days"] + gaps * X["rfm__frequency_orders"]
+    value = 0.5 * spent * rng.lognormal(0.0, 0.5, n)
+    return X.assign(**{SPENT: spent, "rfm__T_days": first, VALUE: value}), amounts, expected
 
 
 def rows_at(cutoffs: Sequence[datetime], n: int, seed: int = 0) -> Rows:

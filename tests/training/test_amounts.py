@@ -66,7 +66,7 @@ def test_answers_are_judged_beside_each_other() -> None:
     y, expected = spend(400)
     rows = type(rows)(rows.X, y, rows.customers, rows.cutoffs)
     answers = {CANDIDATE: expected, "blind": np.full(400, y.mean())}
-    judged = judge(rows, answers, dict.fromkeys(answers), 50, 1, "amount")
+    judged = judge(rows, answers, dict.fromkeys(answers, np.nan), 50, 1, "amount")
     table = judged.table()
     assert set(table["metric"]) == set(OF_KIND["amount"])
     assert "mean" in table
@@ -105,13 +105,27 @@ def test_one_factor_makes_the_totals_equal() -> None:
     scores = np.log(3 * expected)  # three times too much
     folds = [Fold(scores, y, None), Fold(scores, y, None)]
     calibrator, table = choose(CalibrateConfig(), folds, False, "amount")
-    assert [line["kind"] for line in table] == ["factor"]
+    assert [(line["kind"], line["chosen"]) for line in table] == [
+        ("identity", False), ("factor", True),
+    ]  # fmt: skip
     assert calibrator.apply(scores).sum() == pytest.approx(y.sum())
     again = Calibrator.load(calibrator.save())
     assert np.array_equal(again.apply(scores), calibrator.apply(scores))
     assert np.array_equal(np.argsort(again.apply(scores)), np.argsort(scores))
     with pytest.raises(ConfigError, match=r"calibrate.kinds: \['platt'\] do not fit"):
         choose(CalibrateConfig(kinds=("platt",)), folds, False, "amount")
+
+
+def test_totals_that_err_both_ways_are_left_alone() -> None:
+    """A factor learned on the other folds would only make each of them worse."""
+    y, expected = spend(500)
+    scores = np.log(expected * y.sum() / expected.sum())
+    folds = [Fold(scores + by, y, None) for by in (-0.4, 0.0, 0.4)]
+    calibrator, table = choose(CalibrateConfig(), folds, False, "amount")
+    assert [line["kind"] for line in table if line["chosen"]] == ["identity"]
+    assert np.array_equal(calibrator.apply(scores), np.exp(scores))
+    again = Calibrator.load(calibrator.save())
+    assert np.array_equal(again.apply(scores), calibrator.apply(scores))
 
 
 def test_the_season_moves_amounts_by_its_ratio() -> None:

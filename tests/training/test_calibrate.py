@@ -195,5 +195,23 @@ def test_a_fold_is_judged_by_the_others() -> None:
 
 def test_unknown_kinds_are_refused() -> None:
     """A kind that does not exist is named with those that do."""
-    with pytest.raises(ConfigError, match=r"kinds\.0.*'platt', 'isotonic' or 'factor'.*beta"):
+    with pytest.raises(
+        ConfigError, match=r"kinds\.0.*'platt', 'isotonic', 'identity' or 'factor'.*beta"
+    ):
         validated(CalibrateConfig, {"kinds": ["beta"]}, "calibrate")
+
+
+def test_a_season_that_always_counts_is_not_put_to_the_vote() -> None:
+    """One fold with a year before it is enough; without any, or unknown at the end, none is."""
+    y = np.array([1.0, 4.0, 9.0])
+    quiet, unknown = Fold(np.log(y), y, 0.3), Fold(np.log(y), y, None)
+    config = CalibrateConfig(kinds=("identity",), season="always")
+    for folds, known, heeded in (
+        ([quiet, unknown], True, True),
+        ([quiet, unknown], False, False),
+        ([unknown, unknown], True, False),
+    ):
+        _, table = choose(config, folds, known, "amount")
+        assert [line["season"] for line in table] == [heeded]
+    _, voted = choose(CalibrateConfig(kinds=("identity",)), [quiet, quiet], True, "amount")
+    assert [line["season"] for line in voted if line["chosen"]] == [False]

@@ -19,8 +19,9 @@ from training.evaluate import (
     slices,
 )
 from training.gates import CANDIDATE, CHAMPION, Gate, check_gates, gate_results
+from training.gates import failed as stopping
 from training.metrics import LOWER_IS_BETTER, OF_KIND
-from training.splits import Rows
+from training.rows import Rows
 
 REPEATS = 60
 
@@ -110,7 +111,7 @@ def failed(
 ) -> list[str]:
     """Names of the gates that do not pass."""
     results = gate_results(gates or ALL, found, "recency", note, checks or CHECKS)
-    assert all(set(r) == {"gate", "demand", "found", "passed"} for r in results)
+    assert all(set(r) == {"gate", "demand", "found", "passed", "counts"} for r in results)
     assert all(isinstance(r["passed"], bool) for r in results)
     return [r["gate"] for r in results if not r["passed"]]
 
@@ -177,6 +178,14 @@ def test_a_result_that_is_not_a_number_does_not_pass() -> None:
     with pytest.warns(RuntimeWarning, match="All-NaN"):
         assert len(failed(broken, gates)) == 4
     assert failed(checks={"replay": (float("nan"), 1e-9)}) == ["replay"]
+
+
+def test_a_gate_in_dry_run_is_shown_and_stops_nothing() -> None:
+    """It fails as the same gate enabled would, and does not count; checks always do."""
+    gates = {"roc_auc": Gate(min=0.999, mode="dry_run"), "log_loss": Gate(max=0.001)}
+    results = gate_results(gates, GOOD, "recency", "", {"replay": (1.0, 1e-9)})
+    assert [r["passed"] for r in results] == [False, False, False]
+    assert [r["gate"] for r in stopping(results)] == ["log_loss ceiling", "replay"]
 
 
 def test_without_a_champion_its_gate_says_why_it_passes() -> None:

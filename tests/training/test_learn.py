@@ -12,7 +12,8 @@ from features.settings import Part
 from tests.training import samples
 from tests.training.samples import BEGAN, DAY
 from training.calibrate import CalibrateConfig
-from training.splits import Rows, Splits
+from training.rows import Rows
+from training.splits import Splits
 from training.supervised import learn as module
 from training.supervised.learn import Learned, learn
 
@@ -22,7 +23,7 @@ YEAR = timedelta(days=365)
 
 def learned(splits: Splits, config: CalibrateConfig | None = None) -> Learned:
     """The answer of a small model."""
-    return learn(splits, PART, config or CalibrateConfig(), 3, lambda: None)
+    return learn(splits.shipped, "event", PART, config or CalibrateConfig(), 3, lambda: None)
 
 
 def relabelled(splits: Splits, at: Any) -> Splits:
@@ -56,7 +57,7 @@ def test_the_shipped_model_learns_from_all_that_may_teach() -> None:
     splits = samples.splits()
     rows = splits.taught_by(splits.moments.test)
     assert set(splits.moments.folds) <= set(rows.cutoffs.tolist())
-    by_hand = module.fitted(PART, splits, splits.moments.test, 3)
+    by_hand = module.fitted(PART, splits.shipped.last, 3)
     assert learned(splits).model.save() == by_hand.save()
 
 
@@ -68,7 +69,7 @@ def test_a_fold_is_scored_by_a_model_of_its_past(monkeypatch: pytest.MonkeyPatch
 
     def scores(of: Splits) -> Any:
         rows = of.rows.at(first)
-        return module.fitted(PART, of, first, 3).score(rows.X.to_numpy(np.float64))
+        return module.fitted(PART, of.block(first), 3).score(rows.X.to_numpy(np.float64))
 
     assert np.array_equal(scores(relabelled(splits, unknown)), scores(splits))
     known = [t for t in splits.moments.teaching if t + splits.gap <= first]
@@ -111,11 +112,14 @@ def test_the_season_is_read_by_a_model_that_did_not_learn_from_it() -> None:
     cutoff = splits.moments.test
     before = splits.moments.year_ago[cutoff]
     near = [t for t in splits.moments.teaching if abs(t - before) < splits.gap]
-    shift = module._season(splits, PART, cutoff, CalibrateConfig(), 3)
-    assert shift is not None
-    turned = relabelled(splits, near)
-    assert module._season(turned, PART, cutoff, CalibrateConfig(), 3) == shift
-    assert module._season(splits, PART, cutoff, CalibrateConfig(season=False), 3) is None
+
+    def shift(of: Splits, config: CalibrateConfig) -> float | None:
+        return module._shift(module._season(of.block(cutoff), PART, config, 3), "event")
+
+    known = shift(splits, CalibrateConfig())
+    assert known is not None
+    assert shift(relabelled(splits, near), CalibrateConfig()) == known
+    assert shift(splits, CalibrateConfig(season=False)) is None
 
 
 def test_probabilities_keep_the_order_of_scores() -> None:

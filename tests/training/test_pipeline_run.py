@@ -342,8 +342,8 @@ def test_a_mistake_ends_with_code_2_and_one_message(
     [
         (["--set", "model.use=gbm.Forest"], "defines no such part"),
         (
-            ["--set", "model.use=forest.Forest"],
-            "training.models has no file 'forest'; it has ['bgnbd', 'gbm",
+            ["--set", "model.use=woods.Forest"],
+            "training.models has no file 'woods'; it has ['bgnbd', 'blend'",
         ),
         (["--set", "model.use=os.System"], "has no file 'os'"),
         (["--set", "model.config.max_dept=3"], "max_dept: unknown key"),

@@ -51,7 +51,7 @@ def test_an_interrupted_call_goes_on_and_ends_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Killed in the third of its shards, the next call makes only what is missing."""
-    monkeypatch.setattr(module, "ROWS_A_SHARD", 60)
+    monkeypatch.setattr(module, "CUSTOMERS_A_SHARD", 60)
     whole = tmp_path / "whole.parquet"
     score(decided, "churn", whole, as_of="2025-06-01")
     answered: list[int] = []
@@ -93,7 +93,7 @@ def test_an_interrupted_call_goes_on_and_ends_the_same(
         ({"number": 2}, NotApproved, "has not been reviewed"),
         ({"out": "x.json"}, ConfigError, "end with .csv or .parquet"),
         ({"as_of": "1999-01-01"}, ConfigError, "expected a date"),
-        ({"purpose": "marketing"}, ConfigError, "brings no consents"),
+        ({"purpose": "marketing"}, DataError, "brings no table 'consents'"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(

@@ -36,7 +36,7 @@ def searched(
     splits: Splits, file: Path, search: SearchConfig = SEARCH, report: Any = nothing
 ) -> tuple[Part, pd.DataFrame]:
     """The best part and the table of trials."""
-    return tune(splits, MODEL, search, SEED, file, report)
+    return tune(splits.shipped, "event", MODEL, search, SEED, file, report)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_written_value_outside_the_space_is_moved_to_its_edge(
     assert table.iloc[0][["C", "knots"]].tolist() == [0.6, 9]
     gbm = Part(use="gbm.Gbm", config={"trees": 2})
     search = SearchConfig(trials=1, metric="log_loss", space={"min_child_weight": (50.5, 60)})
-    _, table = tune(splits, gbm, search, SEED, tmp_path / "gbm.db", nothing)
+    _, table = tune(splits.shipped, "event", gbm, search, SEED, tmp_path / "gbm.db", nothing)
     assert table.iloc[0]["min_child_weight"] == 50.5
 
 
@@ -140,7 +140,7 @@ def test_the_value_is_the_mean_over_the_folds(undisturbed: Any, splits: Splits) 
     first = table.iloc[0]
     values = []
     for cutoff in splits.moments.folds:
-        model = module.fitted(MODEL, splits, cutoff, SEED)
+        model = module.fitted(MODEL, splits.block(cutoff), SEED)
         rows = splits.rows.at(cutoff)
         p = 1 / (1 + np.exp(-model.score(rows.X.to_numpy(np.float64))))
         values.append(float(-np.mean(rows.y * np.log(p) + (1 - rows.y) * np.log1p(-p))))

@@ -1,8 +1,6 @@
 """The published baseline: purchase histories alone, by the BG/NBD model."""
 
 import io
-import itertools
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +11,7 @@ from features.errors import ConfigError
 from features.settings import Strict
 from training.contract import Explanation, Floats, matrix
 from training.models import purchases
+from training.models.shapley import shapley
 
 FILE = "model.npz"
 NEVER = 3650.0
@@ -162,30 +161,19 @@ class BgNbd:
         return scores
 
     def explain(self, X: Floats) -> Explanation:
-        """Exact Shapley values of the three inputs; every other column's is zero.
-
-        Shapley (1953), "A value for n-person games", equation 13, over all 2^3 sets S of inputs: a
-        set is worth the score of a customer with the row's values in S and the mean customer's
-        elsewhere.
-        """
-        own, reference = self._filled(self._inputs(X)), self._arrays["reference"]
+        """Exact Shapley values of the three inputs; every other column's is zero."""
         intercept, slope = self._arrays["line"]
-        worth = {}
-        for known in itertools.product((False, True), repeat=3):
-            mixed = [
-                o if k else np.full(len(X), r)
-                for o, r, k in zip(own, reference, known, strict=True)
-            ]
-            worth[known] = intercept + slope * self._odds(*mixed)
+
+        def worth(*inputs: Floats) -> Floats:
+            found: Floats = intercept + slope * self._odds(*inputs)
+            return found
+
+        own = self._filled(self._inputs(X))
+        base, moved = shapley(worth, own, self._arrays["reference"].tolist())
         contributions = np.zeros_like(X)
-        for i, at in enumerate(self._uses):
-            for without in (known for known in worth if not known[i]):
-                size = sum(without)
-                share = math.factorial(size) * math.factorial(2 - size) / math.factorial(3)
-                joined = (*without[:i], True, *without[i + 1 :])
-                contributions[:, at] += share * (worth[joined] - worth[without])
-        base = worth[False, False, False]
-        return Explanation(base, contributions, X, self.columns, self.space)
+        for at, column in zip(self._uses, moved, strict=True):
+            contributions[:, at] += column
+        return Explanation(np.full(len(X), base), contributions, X, self.columns, self.space)
 
     def save(self) -> dict[str, bytes]:
         """Parameters, line, reference customer and typical gap."""

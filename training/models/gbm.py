@@ -64,8 +64,7 @@ class Gbm:
         import xgboost
 
         self.columns = tuple(X.columns)
-        settings = self.config.model_dump()
-        rounds = settings.pop("trees")
+        rounds, settings = self._rounds()
         words = set(category_columns(X))
         data = xgboost.DMatrix(
             matrix(X, self.columns), label=y, weight=weight, enable_categorical=True,
@@ -75,6 +74,11 @@ class Gbm:
         parameters.pop("variance_power", None)
         self._booster = xgboost.train(parameters, data, num_boost_round=rounds)
         self._trees = None
+
+    def _rounds(self) -> tuple[int, dict[str, object]]:
+        """Boosting rounds, and the other settings of the trees."""
+        settings: dict[str, object] = self.config.model_dump()
+        return settings.pop("trees"), settings  # type: ignore[return-value]
 
     def _loss(self) -> dict[str, object]:
         """XGBoost's objective."""

@@ -7,25 +7,29 @@ and the answers given to them at training time.
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
 
 from features.schema import FeatureColumn
 from features.settings import Part, resolve
 from training import categories
 from training.bundle import ANSWER, MODELS, Facts, Recorded, Shown, Typed, write_files
-from training.calibrate import Calibrator
+from training.calibrate import Calibrator, with_shift
 from training.contract import Explanation, Floats, Model, matrix, reasons
+from training.details import DETAILS, Detail, Details, Factors
 
 if TYPE_CHECKING:
     import pandas as pd
 
 GOLDEN = "golden.npz"
+TOLD = "told."
+"""Prefix of the golden file's columns beside the answer."""
 BATCH_ROWS = 200
 EXPLAINED_ROWS = 100
 
@@ -41,11 +45,19 @@ class Answer(Facts):
     columns: tuple[FeatureColumn, ...]
     threshold: float | None
     """Probability from which a customer counts as positive; None for amounts."""
+    details: Part | None = None
+    """What tells the columns beside the answer."""
+    told: tuple[Detail, ...] = ()
+    """Those columns."""
 
     @property
     def said_unit(self) -> str:
         """What the calibrated number is measured in, the currency by its code."""
-        return self.currency if self.unit == "currency" else self.unit
+        return self.said(self.unit)
+
+    def said(self, unit: str) -> str:
+        """``unit``, the currency by its code."""
+        return self.currency if unit == "currency" else unit
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,23 @@ class Golden:
     score: Floats
     base: Floats
     contributions: Floats
+    told: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """The columns beside the answer."""
+
+    def save(self) -> bytes:
+        """One npz file."""
+        stream, arrays = io.BytesIO(), {**vars(self)}
+        columns = {f"{TOLD}{name}": values for name, values in arrays.pop("told").items()}
+        np.savez(stream, allow_pickle=False, **arrays, **columns)
+        return stream.getvalue()
+
+    @classmethod
+    def load(cls, data: bytes) -> "Golden":
+        """Restore what :meth:`save` wrote."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            names = [name for name in stored.files if name.startswith(TOLD)]
+            told = {name.removeprefix(TOLD): stored[name] for name in names}
+            return cls(**{n: stored[n] for n in stored.files if n not in names}, told=told)
 
 
 @dataclass(frozen=True)
@@ -69,6 +98,7 @@ class Bundle:
     digest: str = ""
     """SHA-256 of the manifest; empty until written."""
     golden: Golden | None = None
+    details: Details | None = None
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -83,20 +113,35 @@ class Bundle:
 
     @property
     def outputs(self) -> list[Typed]:
-        """The calibrated answer and the score."""
-        return [(self.answer.output, "double"), ("score", "double")]
+        """The calibrated answer and the score, then the columns beside them."""
+        told: list[Typed] = [(detail.name, detail.dtype) for detail in self.answer.told]
+        return [(self.answer.output, "double"), ("score", "double"), *told]
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """``(answer, score)``, each of shape (n_rows,); columns in the model's order."""
         scores = self.model.score(X)
         return self.calibrator.apply(scores), scores
 
+    def tell(self, X: Floats, answers: Floats, scores: Floats) -> Mapping[str, NDArray[Any]]:
+        """The columns beside answers and scores, each of shape (n_rows,); none without details."""
+        if self.details is None:
+            return {}
+        level = with_shift(self.calibrator, 0.0).apply(scores)
+        return self.details.of(self.model, X, answers, level)
+
+    def factors(self, X: Floats, answers: Floats, scores: Floats) -> Factors | None:
+        """What makes the value that matters most; None without details."""
+        if self.details is None:
+            return None
+        level = with_shift(self.calibrator, 0.0).apply(scores)
+        return self.details.factors(self.model, X, answers, level)
+
     def explain(self, X: Floats) -> Explanation:
         """Contributions that add up to the score, before calibration."""
         return self.model.explain(X)
 
     def predict_frame(self, X: "pd.DataFrame") -> "pd.DataFrame":
-        """Columns ``<output>`` and ``score`` for a frame with the feature columns by name.
+        """Columns ``<output>``, ``score`` and details for a frame with the features by name.
 
         Categories are given as words; one that was not learned counts as missing.
 
@@ -108,8 +153,10 @@ class Bundle:
         import pandas as pd
 
         coded = categories.encoded(X, self.answer.columns)
-        answers, scores = self.predict(matrix(coded, self.columns))
-        return pd.DataFrame({self.answer.output: answers, "score": scores}, index=X.index)
+        rows = matrix(coded, self.columns)
+        answers, scores = self.predict(rows)
+        told = self.tell(rows, answers, scores)
+        return pd.DataFrame({self.answer.output: answers, "score": scores, **told}, index=X.index)
 
     def reasons_frame(self, X: "pd.DataFrame", top: int) -> list[list[str]]:
         """The largest contributions of each row in words; a frame as for :meth:`predict_frame`."""
@@ -128,7 +175,9 @@ class Bundle:
             (explanation.base, golden.base),
             (explanation.contributions, golden.contributions),
         ]
-        return max(float(np.abs(now - then).max()) for now, then in pairs)
+        told = self.tell(golden.X, prediction, scores)
+        pairs += [(told[name], then) for name, then in golden.told.items()]
+        return max(_difference(now, then) for now, then in pairs)
 
     def recorded(self) -> Iterator[Recorded]:
         """All golden rows to be predicted, the first ones to be explained."""
@@ -152,7 +201,10 @@ class Bundle:
         return [head, *(f"  - {said}" for said in explained["reasons"])]
 
     def _differ(self, start: int, reply: dict[str, Any]) -> float:
-        return self._numbers_differ(start, reply["predictions"])
+        assert self.golden is not None, "recorded() has golden rows"
+        answers = reply["predictions"]
+        told = self._columns_differ(start, answers, self.golden.told)
+        return max(self._numbers_differ(start, answers), told)
 
     def _explained_differ(self, reply: dict[str, Any]) -> float:
         golden, answers = self.golden, reply["explanations"]
@@ -165,29 +217,37 @@ class Bundle:
             differences.append(float(np.abs(now - then).max()))
         return float(np.max(differences))
 
-    def _numbers_differ(self, start: int, answers: list[dict[str, float]]) -> float:
+    def _numbers_differ(self, start: int, answers: list[dict[str, Any]]) -> float:
         assert self.golden is not None, "recorded() has golden rows"
-        told = {self.answer.output: self.golden.prediction, "score": self.golden.score}
-        return float(np.max([
-            np.abs([a[name] for a in answers] - values[start : start + len(answers)]).max()
-            for name, values in told.items()
-        ]))  # fmt: skip
+        numbers = {self.answer.output: self.golden.prediction, "score": self.golden.score}
+        return self._columns_differ(start, answers, numbers)
+
+    def _columns_differ(
+        self, start: int, answers: list[dict[str, Any]], golden: Mapping[str, NDArray[Any]]
+    ) -> float:
+        return max(
+            (
+                _difference(np.array([a[name] for a in answers]), column[start:][: len(answers)])
+                for name, column in golden.items()
+            ),
+            default=0.0,
+        )
 
 
 def write(bundle: Bundle, golden_rows: Floats, folder: Path, private: Ed25519PrivateKey) -> str:
     """Write and sign the bundle with the answers to ``golden_rows``; return its digest."""
     prediction, scores = bundle.predict(golden_rows)
     explanation = bundle.explain(golden_rows)
-    stream = io.BytesIO()
-    np.savez(
-        stream, allow_pickle=False, X=golden_rows, prediction=prediction, score=scores,
-        base=explanation.base, contributions=explanation.contributions,
-    )  # fmt: skip
+    told = bundle.tell(golden_rows, prediction, scores)
+    golden = Golden(
+        golden_rows, prediction, scores, explanation.base, explanation.contributions, told
+    )
     files = {
         ANSWER: json.dumps(bundle.answer.model_dump(mode="json"), indent=1).encode(),
-        GOLDEN: stream.getvalue(),
+        GOLDEN: golden.save(),
         **bundle.calibrator.save(),
         **bundle.model.save(),
+        **(bundle.details.save() if bundle.details else {}),
     }
     return write_files(files, folder, private)
 
@@ -197,6 +257,15 @@ def parse(files: Mapping[str, bytes], digest: str) -> Bundle:
     answer = Answer(**json.loads(files[ANSWER]))
     model: Model = resolve(MODELS, answer.model)
     model.load(files, [column.name for column in answer.columns])
-    with np.load(io.BytesIO(files[GOLDEN]), allow_pickle=False) as stored:
-        golden = Golden(**{name: stored[name] for name in stored.files})
-    return Bundle(answer, model, Calibrator.load(files), digest, golden)
+    details: Details | None = resolve(DETAILS, answer.details) if answer.details else None
+    if details is not None:
+        details.load(files)
+    golden = Golden.load(files[GOLDEN])
+    return Bundle(answer, model, Calibrator.load(files), digest, golden, details)
+
+
+def _difference(now: NDArray[Any], then: NDArray[Any]) -> float:
+    """The largest; infinite where words differ."""
+    if then.dtype.kind == "U":
+        return 0.0 if np.array_equal(now, then) else float("inf")
+    return float(np.abs(now - then).max())

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
+from features.cutoffs import Snapshots
 from features.settings import Part, canonical, resolve
 from training.bundle import MODELS
 from training.card import (
@@ -18,10 +20,13 @@ from training.card import (
     limits,
     with_intervals,
 )
+from training.contract import Explanation
 from training.evaluate import ALARM, CENTRE, SLICE_METRICS, Judged
 from training.gates import CANDIDATE
 from training.report import Section, pairs
+from training.supervised import value_report
 from training.supervised.config import SupervisedPlan
+from training.supervised.value_report import ValueReport
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,22 @@ class SupervisedCase(Case):
     judged: Judged
     by_slice: pd.DataFrame
     importance: pd.DataFrame
+    explained: Explanation
+    """Of the rows drawn to be explained."""
     alarms: list[tuple[str, float]]
     """Features that tell the answer alone, with their ROC-AUC or rank correlation."""
+    themes: pd.DataFrame
+    groups: pd.DataFrame | None
+    """Customers at or above the threshold by what raises their score most; None for amounts."""
+    decisions: pd.DataFrame | None
+    """What each answer is worth, where costs are given."""
+    value: ValueReport | None = None
+    """Of answers that tell customer values."""
+
+    @property
+    def crossed(self) -> bool:
+        """Whether customers were divided, because there is no clock."""
+        return isinstance(self.plan.config.cutoffs, Snapshots)
 
 
 def sections(case: SupervisedCase) -> list[Section]:
@@ -49,11 +68,14 @@ def sections(case: SupervisedCase) -> list[Section]:
         _metrics(case),
         _differences(case),
         _slices(case),
+        *(value_report.sections(case.value, case.plan.source.currency) if case.value else ()),
         _learning(case),
         _parameters(case),
         _calibration(case),
         _calibration_choice(case),
+        *_decisions(case),
         _drivers(case),
+        *_themes(case),
         _features(case),
         leakage(case),
         data(case),
@@ -71,16 +93,30 @@ JUDGED_BY = {
 
 def _metrics(case: SupervisedCase) -> Section:
     values, kind = case.judged.table(), case.judged.kind
-    text = [
-        f"{len(case.judged.rows):,} customers at {case.test:%Y-%m-%d}, "
-        f"labels until {case.matured:%Y-%m-%d}, {CENTRE[kind]} {case.facts['rate']:.4f}; looked at "
-        f"once. Intervals: {case.plan.config.bootstrap} bootstrap draws over customers."
-    ]
+    rows, centre = case.judged.rows, f"{CENTRE[kind]} {case.facts['rate']:.4f}"
+    if case.crossed:
+        who = (
+            f"{len(np.unique(rows.customers)):,} customers, {len(rows):,} answers, {centre}. There "
+            "is no clock: each customer was answered by models made from other customers alone, so "
+            "these figures say nothing of how answers fare as time goes on."
+        )
+    else:
+        who = (
+            f"{len(rows):,} customers at {case.test:%Y-%m-%d}, "
+            f"labels until {case.matured:%Y-%m-%d}, {centre}; looked at once."
+        )
+    drawn = f"Intervals: {case.plan.config.bootstrap} bootstrap draws over customers."
+    text = [f"{who} {drawn}"]
     if kind == "event":
         text.append(
             "Threshold for accuracy, precision, recall and F1: "
-            f"{case.facts['thresholds'][CANDIDATE]:.4f}, the one that told classes apart best on "
-            "the validation cutoffs."
+            f"{case.facts['thresholds'][CANDIDATE]:.4f}, "
+            + (
+                "from which a contact pays."
+                if case.plan.config.decide
+                else "the one that told classes apart best on the validation blocks"
+                + (", and for each answer the one of its own model." if case.crossed else ".")
+            )
         )
     else:
         text.append(
@@ -88,7 +124,8 @@ def _metrics(case: SupervisedCase) -> Section:
             "capture_at_10 the share of it that the tenth with the highest answers has."
         )
     table = beside(values, "answer", with_intervals(values, "value"))
-    return Section("Metrics on the test cutoff", text, table, JUDGED_BY[kind])
+    heading = "Metrics across customers" if case.crossed else "Metrics on the test cutoff"
+    return Section(heading, text, table, JUDGED_BY[kind])
 
 
 def _unit(case: SupervisedCase) -> str:
@@ -120,17 +157,28 @@ def _slices(case: SupervisedCase) -> Section:
 
 def _learning(case: SupervisedCase) -> Section:
     search, folder = case.plan.config.search, case.learned.folder
+    cutoffs = case.plan.config.cutoffs
+    if isinstance(cutoffs, Snapshots):
+        rule = (
+            f"Customers divided into {cutoffs.folds} parts, {cutoffs.repeats} time(s), with equal "
+            "rates; each part is answered by a model whose parameters and calibration were chosen "
+            f"by dividing the others into {cutoffs.inner} parts. What ships is chosen likewise "
+            "among all customers and learned from all of them."
+        )
+    else:
+        rule = "Rolling cutoffs; a row teaches a block only if its label window has ended by then."
     text = [
-        "Rolling cutoffs; a row teaches a block only if its label window has ended by then.",
+        rule,
         f"{case.facts['taught_rows']:,} rows of {case.facts['taught_customers']:,} customers "
         "taught the shipped model.",
         f"Search: {search.trials} trials by {search.metric} "
-        f"on {len(case.prepared.moments.folds)} validation cutoffs.",
+        f"on {len(pd.read_csv(folder / f'folds.{CANDIDATE}.csv'))} validation blocks"
+        + (", and as many anew for each part." if case.crossed else "."),
         f"Dropped: {case.facts['dropped_immature']:,} customers at cutoffs whose labels were not "
         f"known by the test cutoff, {case.facts['dropped_unlabelled']:,} without a known label.",
     ]
     searched = len(pd.read_csv(folder / "search.csv")) > 0
-    plots = ("timeline", "search") if searched else ("timeline",)
+    plots = (() if case.crossed else ("timeline",)) + (("search",) if searched else ())
     splits = pd.read_csv(folder / "splits.csv").astype(object).fillna("not known")
     return Section("How it was learned", text, splits, plots)
 
@@ -140,13 +188,20 @@ def _parameters(case: SupervisedCase) -> Section:
     values = {
         **resolve(MODELS, part).config.model_dump(),
         "calibration": canonical(case.facts["calibrators"][CANDIDATE]),
-        f"season's shift at the test cutoff ({case.space})": case.facts["shift"],
+        **(
+            {}
+            if case.crossed
+            else {f"season's shift at the test cutoff ({case.space})": case.facts["shift"]}
+        ),
     }
     return Section("Parameters", [f"{part.use}, seed {case.plan.config.seed}."], pairs(values))
 
 
 def _calibration(case: SupervisedCase) -> Section:
     folds = pd.read_csv(case.learned.folder / f"folds.{CANDIDATE}.csv")
+    if case.crossed:
+        text = "Learned on scores of customers by models that had not seen them."
+        return Section("Calibration", [text], folds.drop(columns=["answer", "season_shift"]))
     text = (
         "Learned on out-of-time scores. The season's shift is how far the same season a year ago "
         "departed from what a model that had not seen it expected."
@@ -157,8 +212,8 @@ def _calibration(case: SupervisedCase) -> Section:
 def _calibration_choice(case: SupervisedCase) -> Section:
     choice = pd.read_csv(case.learned.folder / f"calibration.{CANDIDATE}.csv")
     text = {
-        "event": "Log loss of each cutoff by a curve learned on the others.",
-        "amount": "Absolute logarithm of predicted over actual total, each cutoff by a factor "
+        "event": "Log loss of each block by a curve learned on the others.",
+        "amount": "Absolute logarithm of predicted over actual total, each block by a factor "
         "learned on the others.",
     }[case.judged.kind]
     return Section("Choice of the calibration", [text], choice.drop(columns="answer"))
@@ -171,6 +226,41 @@ def _drivers(case: SupervisedCase) -> Section:
         f"Largest gap between base + contributions and the score: {case.facts['additivity']:.2g}.",
     ]
     return Section("What drives the score", text, case.importance.head(15), ("beeswarm",))
+
+
+def _themes(case: SupervisedCase) -> list[Section]:
+    text = (
+        f"Contributions in {case.space} summed over the columns about the same thing; the sums add "
+        "up to the score as contributions do."
+    )
+    shown = case.themes.round(4)
+    found = [Section("Reasons by theme", [text], shown, ("themes",))]
+    if case.groups is not None and len(case.groups):
+        sampled = len(case.explained.scores)
+        text = (
+            f"Of {sampled:,} customers drawn, the {case.groups['customers'].sum():,} at or above "
+            "the threshold, by the theme that raises their score most. An association, no cause."
+        )
+        found.append(Section("Groups with a common reason", [text], case.groups.round(3)))
+    return found
+
+
+def _decisions(case: SupervisedCase) -> list[Section]:
+    costs, currency = case.plan.config.decide, case.plan.source.currency
+    if costs is None or case.decisions is None:
+        return []
+    a, b = costs.accept.alpha, costs.accept.beta
+    text = [
+        f"A contact costs {costs.contact_cost:g} {currency}, an offer that is taken "
+        f"{costs.offer_cost:g}, a customer who stays is worth {costs.value:g}; of those about to "
+        f"leave a share takes the offer that is Beta({a:g}, {b:g}), {costs.accept.mean:.2f} on "
+        "average. Those who would have stayed all take it.",
+        f"At that average a contact pays from probability {costs.threshold:.4f} on: the threshold "
+        "that is served. Profits are per customer.",
+    ]
+    if costs.capacity is not None:
+        text.append(f"At most {costs.capacity:,} contacts can be made.")
+    return [Section("What decisions are worth", text, case.decisions.round(4), ("profit",))]
 
 
 def _features(case: SupervisedCase) -> Section:

@@ -7,6 +7,7 @@ from training.calibrate import CalibrateConfig
 from training.contract import Task
 from training.gates import CANDIDATE
 from training.pipeline import Pipeline, Plan
+from training.supervised.decide import DecideConfig
 from training.supervised.learn import baseline_names
 from training.tune import SearchConfig
 
@@ -19,6 +20,8 @@ class SupervisedConfig(Pipeline):
     """Always run and shown; the first is the declared baseline that gates speak of."""
     search: SearchConfig = SearchConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
+    decide: DecideConfig | None = None
+    """What a contact costs and brings; its threshold is then the one that is served."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "SupervisedConfig":

@@ -1,22 +1,29 @@
 """The supervised family: a yes/no question or an amount, learned from rows with labels."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from features import columns as c
+from features.cutoffs import Snapshots
 from features.errors import ConfigError
 from features.progress import Progress
 from features.settings import Part, Workspace, resolve
 from features.snapshot import read_features, read_schema
 from features.store import Published, publish
 from training.bundle import MODELS, Loaded
+from training.crossed import cross
+from training.details import DETAILS, Details
 from training.gates import CANDIDATE, check_gates
 from training.metrics import OF_KIND
 from training.pipeline import Prepared, spelled
-from training.splits import Splits, split
+from training.splits import Division, Round, split
 from training.supervised.bundle import Answer
 from training.supervised.config import SupervisedConfig, SupervisedPlan
-from training.supervised.learn import baseline_names, learn, write_learned
+from training.supervised.learn import Learned, Reported, baseline_names, learn, write_learned
 from training.supervised.pack import build_pack
 from training.tune import check_space, tune
 
@@ -27,37 +34,60 @@ def learn_all(
     """Search, fit, calibrate and bundle; published under the run's key, recognised if there."""
     key = plan.learn_key(prepared.features)
     root = place.store / "runs" / plan.config.name
+    study = place.store / "studies" / f"{key}.db"
 
     def write(folder: Path) -> dict[str, Any]:
         with progress.stage("labels"):
-            splits = _splits(plan, prepared)
+            splits = division(plan, prepared)
+        config, kind = plan.config, plan.task.kind
+        baselines = dict(zip(baseline_names(config.baselines), config.baselines, strict=True))
+
+        def searched(
+            within: Round, study: Path | None, report: Callable[[int, int], None]
+        ) -> tuple[Part, pd.DataFrame]:
+            return tune(within, kind, config.model, config.search, config.seed, study, report)
+
+        def learned(within: Round, part: Part, report: Callable[[], None]) -> dict[str, Learned]:
+            parts = {CANDIDATE: part} | baselines
+            answers = {
+                name: learn(
+                    within, kind, p, config.calibrate, config.seed, report,
+                    plan.task.details if name == CANDIDATE else None,
+                )
+                for name, p in parts.items()
+            }  # fmt: skip
+            if config.decide is None:
+                return answers
+            pays = config.decide.threshold
+            return {name: replace(answer, threshold=pays) for name, answer in answers.items()}
+
         with progress.stage("search"):
-            part, trials = tune(
-                splits, plan.config.model, plan.config.search, plan.config.seed,
-                place.store / "studies" / f"{key}.db",
-                lambda done, total: progress.step(done, total, "trial"),
-            )  # fmt: skip
+            part, trials = searched(
+                splits.shipped, study, lambda done, total: progress.step(done, total, "trial")
+            )
             trials.to_csv(folder / "search.csv", index=False)
         with progress.stage("fit"):
-            baselines = plan.config.baselines
-            parts = {CANDIDATE: part} | dict(zip(baseline_names(baselines), baselines, strict=True))
-            total, done = len(parts) * (len(prepared.moments.folds) + 1), 0
+            again = [within for within in splits.judged if within is not splits.shipped]
+            blocks = sum(len(within.folds) + 1 for within in (splits.shipped, *again))
+            total, done = blocks * (len(baselines) + 1), 0
 
             def report() -> None:
                 nonlocal done
                 done += 1
                 progress.step(done, total, "block")
 
-            answers = {
-                name: learn(splits, p, plan.config.calibrate, plan.config.seed, report)
-                for name, p in parts.items()
-            }
+            def anew(within: Round) -> dict[str, Learned]:
+                own, _ = searched(within, None, lambda *_: None)
+                return learned(within, own, report)
+
+            answers = learned(splits.shipped, part, report)
             return write_learned(
                 folder,
                 splits,
                 answers,
+                Reported.of(splits, answers, anew),
                 _answer(plan, prepared, splits, part, answers, key),
-                plan.config.seed,
+                config.seed,
                 place.keys,
             )
 
@@ -66,11 +96,12 @@ def learn_all(
         for name in ("labels", "search", "fit"):
             with progress.stage(name):
                 progress.reused(name)
-    (place.store / "studies" / f"{key}.db").unlink(missing_ok=True)
+    study.unlink(missing_ok=True)
     return published
 
 
-def _splits(plan: SupervisedPlan, prepared: Prepared) -> Splits:
+def division(plan: SupervisedPlan, prepared: Prepared) -> Division:
+    """Who may teach whom: by time, or by customers where there is no clock."""
     features = read_features(prepared.features.folder).to_pandas()
     constant = [
         n
@@ -79,17 +110,20 @@ def _splits(plan: SupervisedPlan, prepared: Prepared) -> Splits:
     ]
     kept = features.drop(columns=constant)
     schema = [k for k in read_schema(prepared.features.folder) if k.name in kept]
-    return split(
-        prepared.stored, kept, plan.task, prepared.moments, schema, plan.config.sample
-    )  # fmt: skip
+    stored, task, config, moments = prepared.stored, plan.task, plan.config, prepared.moments
+    if isinstance(config.cutoffs, Snapshots):
+        return cross(
+            stored, kept, task, config.cutoffs, moments, schema, config.sample, config.seed
+        )
+    return split(stored, kept, task, moments, schema, config.sample)
 
 
 def _answer(
     plan: SupervisedPlan,
     prepared: Prepared,
-    splits: Splits,
+    splits: Division,
     part: Part,
-    answers: dict[str, Any],
+    answers: dict[str, Learned],
     key: str,
 ) -> Answer:
     learned = answers[CANDIDATE]
@@ -104,6 +138,8 @@ def _answer(
         model=part,
         columns=tuple(schema[name] for name in learned.model.columns),
         threshold=learned.threshold,
+        details=plan.task.details,
+        told=learned.details.declared if learned.details else (),
         cutoff=f"{prepared.moments.test:%Y-%m-%d}",
         horizon_days=plan.task.horizon_days,
         source=plan.source.name,
@@ -137,9 +173,16 @@ class Supervised:
                     f"{plan.path}: {part.use} answers {model.answers}, "
                     f"the task {config.task.use} asks for {kind!r}"
                 )
+        if plan.task.details:
+            details: Details = resolve(DETAILS, plan.task.details)
+            problems = details.problems(resolve(MODELS, config.model))
+            if problems:
+                raise ConfigError.listing(f"{plan.path}: the model does not tell enough", problems)
         check_space(config.search, config.model, kind)
         check_gates(config.gates, OF_KIND[kind])
         config.calibrate.offered(kind)
+        if config.decide is not None and kind != "event":
+            raise ConfigError(f"{plan.path}: decide: is about events, the question has {kind!r}")
 
     def dry_run(self, plan: SupervisedPlan) -> list[str]:
         """Search, candidate and baselines."""

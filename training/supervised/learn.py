@@ -1,17 +1,17 @@
-"""Learning: calibration on earlier blocks, then the shipped model on all that may teach."""
+"""Learning: calibration on the folds, then the model on all that may teach."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from features.schema import FeatureColumn
-from features.settings import Part
+from features.settings import Part, resolve
 from training.bundle import signing_key
 from training.calibrate import (
     CalibrateConfig,
@@ -23,10 +23,12 @@ from training.calibrate import (
     with_shift,
 )
 from training.contract import Explanation, Floats, Kind, Model, category_columns, matrix
+from training.details import DETAILS, Details, Unseen
 from training.evaluate import names_of
 from training.gates import CANDIDATE
 from training.metrics import best_threshold
-from training.splits import Splits
+from training.rows import Rows
+from training.splits import Block, Division, Round
 from training.supervised.bundle import Answer, Bundle, write
 from training.tune import fitted
 
@@ -50,7 +52,9 @@ class Learned:
     """Probability from which a customer counts as positive; None for amounts."""
     calibration: pd.DataFrame
     folds: pd.DataFrame
-    """Per validation cutoff: rows, rate, mean answer out of fold, season's shift."""
+    """Per validation block: rows, rate, mean answer out of fold, season's shift."""
+    details: Details | None = None
+    """What tells more than the answer, if the task asks for it."""
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Calibrated answers, shape (n_rows,)."""
@@ -58,39 +62,48 @@ class Learned:
 
 
 def learn(
-    splits: Splits, part: Part, config: CalibrateConfig, seed: int, report: Callable[[], None]
+    within: Round,
+    kind: Kind,
+    part: Part,
+    config: CalibrateConfig,
+    seed: int,
+    report: Callable[[], None],
+    details: Part | None = None,
 ) -> Learned:
-    """Fit ``part`` for the test cutoff with a calibrator learned on out-of-time scores.
+    """Fit ``part`` for the last block with a calibrator learned on the scores of the folds.
 
-    For each validation cutoff the model learns from rows whose labels ended by then and scores that
-    cutoff; the calibrator is chosen and learned on those scores. The shipped model learns from all
-    rows whose labels ended by the test cutoff.
+    For each fold the model learns from the rows that may teach it and scores the others; the
+    calibrator is chosen and learned on those scores. The model itself learns from all rows that may
+    teach the last block.
     """
-    folds = []
-    for cutoff in splits.moments.folds:
-        rows = splits.rows.at(cutoff)
-        scores = _scores(fitted(part, splits, cutoff, seed), rows.X)
-        folds.append(Fold(scores, rows.y, _season(splits, part, cutoff, config, seed)))
+    folds, unseen, blocks = [], [], within.folds
+    for block in blocks:
+        unseen.append(rows := _unseen(part, block, seed))
+        folds.append(Fold(_score(rows), rows.y, _shift(_season(block, part, config, seed), kind)))
         report()
-    shift = _season(splits, part, splits.moments.test, config, seed)
-    calibrator, table = choose(config, folds, shift is not None, splits.kind)
+    season = _season(within.last, part, config, seed)
+    shift = _shift(season, kind)
+    calibrator, table = choose(config, folds, shift is not None, kind)
     chosen = next(line for line in table if line["chosen"])
     out_of_time = out_of_fold(chosen["kind"], chosen["season"], folds)
     judged = [(f.labels, p) for f, p in zip(folds, out_of_time, strict=True) if p is not None]
     pooled = [np.concatenate(parts) for parts in zip(*judged, strict=True)]
-    threshold = best_threshold(*pooled) if splits.kind == "event" else None
-    centre, answered = NAMES[splits.kind]
-    model = fitted(part, splits, splits.moments.test, seed)
+    threshold = best_threshold(*pooled) if kind == "event" else None
+    centre, answered = NAMES[kind]
+    model = fitted(part, within.last, seed)
     report()
     lines = [
         {
-            "cutoff": f"{cutoff:%Y-%m-%d}",
+            "block": block.name,
             "rows": len(fold.labels), centre: float(fold.labels.mean()),
             answered: "not used" if p is None else f"{p.mean():.4f}",
             "season_shift": "no year before" if fold.shift is None else f"{fold.shift:+.3f}",
         }
-        for cutoff, fold, p in zip(splits.moments.folds, folds, out_of_time, strict=True)
+        for block, fold, p in zip(blocks, folds, out_of_time, strict=True)
     ]  # fmt: skip
+    more: Details | None = resolve(DETAILS, details) if details else None
+    if more is not None:
+        more.fit(unseen, season if chosen["season"] else None)
     return Learned(
         part,
         model,
@@ -98,52 +111,132 @@ def learn(
         threshold,
         calibration=pd.DataFrame(table).rename(columns={"folds": "judged_folds"}),
         folds=pd.DataFrame(lines),
+        details=more,
     )
 
 
-def _season(
-    splits: Splits, part: Part, cutoff: datetime, config: CalibrateConfig, seed: int
-) -> float | None:
-    """The shift seen in the same season a year ago by a model that did not learn from it."""
-    before = splits.year_before(cutoff) if config.season else None
+def _unseen(part: Part, block: Block, seed: int) -> Unseen:
+    """The rows of a block, and a model that learned from those that may teach it."""
+    model, rows = fitted(part, block, seed), block.answered
+    return Unseen(model, matrix(rows.X, model.columns), rows.y)
+
+
+def _season(block: Block, part: Part, config: CalibrateConfig, seed: int) -> Unseen | None:
+    """The same season a year ago with a model that did not learn from it."""
+    before = block.season if config.season else None
     if before is None:
         return None
-    rows, teaching = splits.rows.at(before), splits.taught_by(cutoff, apart_from=before)
-    if len(np.unique(rows.y)) < 2 or len(np.unique(teaching.y)) < 2:
+    if len(np.unique(before.answered.y)) < 2 or len(np.unique(before.taught.y)) < 2:
         return None
-    model = fitted(part, splits, cutoff, seed, apart_from=before)
-    return season_shift(_scores(model, rows.X), rows.y, splits.kind)
+    return _unseen(part, before, seed)
+
+
+def _shift(season: Unseen | None, kind: Kind) -> float | None:
+    return None if season is None else season_shift(_score(season), season.y, kind)
+
+
+def _score(unseen: Unseen) -> Floats:
+    return unseen.model.score(unseen.X)
 
 
 def _scores(model: Model, X: pd.DataFrame) -> Floats:
     return model.score(matrix(X, model.columns))
 
 
+@dataclass(frozen=True)
+class Reported:
+    """Answers to rows whose labels taught nothing of them: what is judged."""
+
+    rows: Rows
+    blocks: NDArray[np.str_]
+    """Name of the block that each row was answered in, shape (n_rows,)."""
+    given: dict[str, Floats]
+    """Answer -> calibrated answers, shape (n_rows,)."""
+    thresholds: dict[str, Floats]
+    """Answer -> the threshold that was learned with it, shape (n_rows,); NaN for amounts."""
+
+    @classmethod
+    def of(
+        cls,
+        division: Division,
+        shipped: Mapping[str, Learned],
+        learned: Callable[[Round], Mapping[str, Learned]],
+    ) -> "Reported":
+        """The last block of every round, answered by what its round taught.
+
+        Parameters
+        ----------
+        learned
+            Learns a round anew; not asked where the shipped answers themselves are judged.
+        """
+        found = []
+        for within in division.judged:
+            answers = shipped if within is division.shipped else learned(within)
+            rows = within.last.answered
+            found.append((rows, within.last.name, {
+                name: (answer.predict(rows.X), answer.threshold) for name, answer in answers.items()
+            }))  # fmt: skip
+        sizes = [len(rows) for rows, _, _ in found]
+        return cls(
+            Rows.stacked([rows for rows, _, _ in found]),
+            np.repeat([name for _, name, _ in found], sizes),
+            {name: np.concatenate([a[name][0] for *_, a in found]) for name in shipped},
+            {name: np.repeat([_number(a[name][1]) for *_, a in found], sizes) for name in shipped},
+        )
+
+    def write(self, folder: Path) -> None:
+        """As Parquet files."""
+        rows = self.rows
+        columns = {
+            "label": rows.y, "customer_id": rows.customers, "cutoff": rows.cutoffs,
+            "block": self.blocks, **self.given,
+            **{f"{name}.threshold": values for name, values in self.thresholds.items()},
+        }  # fmt: skip
+        pd.DataFrame(columns).to_parquet(folder / "test.parquet")
+        # Words as words: categories come back from Parquet in another order.
+        words = dict.fromkeys(category_columns(rows.X), object)
+        rows.X.astype(words).to_parquet(folder / "test_rows.parquet")
+        if rows.audit is not None:
+            rows.audit.to_parquet(folder / "test_audit.parquet")
+
+    @classmethod
+    def read(cls, folder: Path, answers: Sequence[str]) -> "Reported":
+        """What :meth:`write` wrote of ``answers``; words are words."""
+        told, audit = pd.read_parquet(folder / "test.parquet"), folder / "test_audit.parquet"
+        rows = Rows(
+            pd.read_parquet(folder / "test_rows.parquet"),
+            told["label"].to_numpy(np.float64), told["customer_id"].to_numpy(np.int64),
+            told["cutoff"].to_numpy("datetime64[us]"),
+            pd.read_parquet(audit) if audit.is_file() else None,
+        )  # fmt: skip
+        return cls(
+            rows, told["block"].to_numpy(str),
+            {name: told[name].to_numpy(np.float64) for name in answers},
+            {name: told[f"{name}.threshold"].to_numpy(np.float64) for name in answers},
+        )  # fmt: skip
+
+
+def _number(threshold: float | None) -> float:
+    return float("nan") if threshold is None else threshold
+
+
 def write_learned(
     folder: Path,
-    splits: Splits,
+    splits: Division,
     answers: dict[str, Learned],
+    reported: Reported,
     answer: Answer,
     seed: int,
     keys: Path,
 ) -> dict[str, Any]:
     """Write the signed bundle and everything that judging needs; return facts for the manifest."""
-    candidate, test = answers[CANDIDATE], splits.test
-    made = Bundle(answer, candidate.model, candidate.calibrator)
-    X = matrix(test.X, candidate.model.columns)
-    rows = np.random.default_rng(seed).permutation(len(test))
+    candidate, shown, test = answers[CANDIDATE], splits.shown, reported.rows
+    made = Bundle(answer, candidate.model, candidate.calibrator, details=candidate.details)
+    X = matrix(shown.X, candidate.model.columns)
+    rows = np.random.default_rng(seed).permutation(len(shown))
     private = signing_key(keys)
     digest = write(made, X[rows[:GOLDEN_ROWS]], folder / "bundle", private)
-    given = {name: learned.predict(test.X) for name, learned in answers.items()}
-    pd.DataFrame({"label": test.y, "customer_id": test.customers, **given}).to_parquet(
-        folder / "test.parquet"
-    )
-    # Words as words: categories come back from Parquet in another order.
-    test.X.astype(dict.fromkeys(category_columns(test.X), object)).to_parquet(
-        folder / "test_rows.parquet"
-    )
-    if test.audit is not None:
-        test.audit.to_parquet(folder / "test_audit.parquet")
+    reported.write(folder)
     explained = made.explain(X[np.sort(rows[:EXPLAINED_ROWS])])
     np.savez(
         folder / "explained.npz", allow_pickle=False,
@@ -155,7 +248,7 @@ def write_learned(
             folder / f"calibration.{name}.csv", index=False
         )
         learned.folds.assign(answer=name).to_csv(folder / f"folds.{name}.csv", index=False)
-    scores = candidate.model.score(explained.values)
+    scores, taught = candidate.model.score(explained.values), splits.shipped.last.taught
     return {
         "digest": digest,
         "thresholds": {name: learned.threshold for name, learned in answers.items()},
@@ -166,8 +259,8 @@ def write_learned(
         },
         "shift": candidate.calibrator.shift,
         "additivity": float(np.abs(explained.scores - scores).max()),
-        "taught_rows": len(splits.taught_by(splits.moments.test)),
-        "taught_customers": len(np.unique(splits.taught_by(splits.moments.test).customers)),
+        "taught_rows": len(taught),
+        "taught_customers": len(np.unique(taught.customers)),
         "rate": float(test.y.mean()),
         "dropped_immature": sum(splits.immature.values()),
         "dropped_unlabelled": sum(splits.unlabelled.values()),

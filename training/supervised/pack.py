@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.cutoffs import Snapshots
 from features.leakage.report import read_checks
 from features.settings import Workspace
 from features.store import Published
@@ -28,13 +29,14 @@ from training.evaluate import (
 from training.gates import CANDIDATE, CHAMPION, gate_results
 from training.metrics import LOWER_IS_BETTER
 from training.pipeline import Prepared
-from training.slices import Groups, audit_slices
-from training.splits import Rows
-from training.supervised import card
+from training.rows import Rows
+from training.slices import audit_slices
+from training.supervised import card, decide, themes
 from training.supervised.bundle import Bundle
 from training.supervised.card import SupervisedCase
 from training.supervised.config import SupervisedPlan
-from training.supervised.learn import baseline_names, read_explained
+from training.supervised.learn import Reported, baseline_names, read_explained
+from training.supervised.value_report import value_report, write_report
 
 ADDITIVITY = 1e-4
 WORKED_ROWS = 20
@@ -66,25 +68,22 @@ def _write(
 ) -> dict[str, Any]:
     config, facts = plan.config, learned.manifest["facts"]
     made = _bundle(place, learned)
-    answers = pd.read_parquet(learned.folder / "test.parquet")
-    words = pd.read_parquet(learned.folder / "test_rows.parquet")
+    reported = Reported.read(learned.folder, (CANDIDATE, *baseline_names(config.baselines)))
+    words, given, thresholds = reported.rows.X, reported.given, reported.thresholds
     X = encoded(words, made.answer.columns)
-    given = {
-        n: answers[n].to_numpy(np.float64) for n in (CANDIDATE, *baseline_names(config.baselines))
-    }
-    thresholds = dict(facts["thresholds"])
-    note = _compare_with_champion(champion, made, words, given, thresholds)
-    cutoffs = np.full(len(X), np.datetime64(prepared.moments.test))
-    rows = Rows(
-        X, answers["label"].to_numpy(np.float64), answers["customer_id"].to_numpy(np.int64), cutoffs
-    )
+    rows = replace(reported.rows, X=X)
+    note = _compare_with_champion(place, plan, champion, made, reported)
     kind = plan.task.kind
     judged = judge(rows, given, thresholds, config.bootstrap, config.seed, kind)
-    groups = {**plan.task.slices(X), **_audit(learned.folder)}
+    groups = {**plan.task.slices(X), **(audit_slices(rows.audit) if rows.audit is not None else {})}
     by_slice = slices(judged, groups, config.bootstrap, config.seed)
     alarms, caught = _alarms(rows, kind)
     leakage = read_checks(prepared.checks.folder)
     replay, pyfunc = made.replay(), _pyfunc_difference(made)
+    value = None
+    if made.details is not None:
+        value = value_report(made, reported.rows, prepared, prepared.moments.test)
+        write_report(folder, value)
     gates = gate_results(
         config.gates, judged, baseline_names(config.baselines)[0], note,
         {
@@ -95,11 +94,14 @@ def _write(
             "planted labels that this alarm missed": (float(not caught), 0.0),
             "leakage checks: broken promises": (float(len(leakage.failed)), 0.0),
             "leakage checks: planted leaks that were missed": (float(len(leakage.missed)), 0.0),
+            **(value.checks if value else {}),
         },
     )  # fmt: skip
     explained = read_explained(learned.folder, made.answer.columns, made.answer.space)
     worded = [k.name for k in made.answer.columns if k.dtype == "string"]
     importance = plots.importance_table(explained, worded)
+    told = (made.answer.columns, explained)
+    answers, threshold = made.calibrator.apply(explained.scores), made.answer.threshold
     case = SupervisedCase(
         plan=plan,
         prepared=prepared,
@@ -109,7 +111,12 @@ def _write(
         by_slice=by_slice,
         gates=gates,
         importance=importance,
+        explained=explained,
         alarms=alarms,
+        value=value,
+        themes=themes.table(*told),
+        groups=None if threshold is None else themes.groups(*told, answers, threshold),
+        decisions=decide.table(config.decide, rows.y, given) if config.decide else None,
         champion_note=note,
         code=pack.code_state(),
     )
@@ -126,11 +133,11 @@ def _bundle(place: Workspace, learned: Published) -> Bundle:
 
 
 def _compare_with_champion(
+    place: Workspace,
+    plan: SupervisedPlan,
     champion: Loaded | None,
     made: Bundle,
-    words: pd.DataFrame,
-    given: dict[str, Any],
-    thresholds: dict[str, float | None],
+    reported: Reported,
 ) -> str:
     """Add the champion's answers on the same rows; or say why that cannot be."""
     if champion is None:
@@ -144,15 +151,42 @@ def _compare_with_champion(
     )
     if asked != now:
         return f"the champion answers another question ({champion.answer.question}): not comparable"
+    if isinstance(plan.config.cutoffs, Snapshots):
+        return _compare_in_folds(place, plan, champion, reported)
+    words = reported.rows.X
     lacking = [name for name in champion.columns if name not in words.columns]
     if lacking:
         return (
             f"the champion needs columns that this run lacks ({', '.join(lacking)}): not comparable"
         )
     found = champion.predict_frame(words[list(champion.columns)])
-    given[CHAMPION] = found[champion.answer.output].to_numpy(np.float64)
-    thresholds[CHAMPION] = champion.answer.threshold
+    reported.given[CHAMPION] = found[champion.answer.output].to_numpy(np.float64)
+    reported.thresholds[CHAMPION] = np.full(len(words), champion.answer.threshold, np.float64)
     return ""
+
+
+def _compare_in_folds(
+    place: Workspace, plan: SupervisedPlan, champion: Bundle, reported: Reported
+) -> str:
+    """The champion learned from these very rows: what its own folds answered is compared."""
+    folder = place.store / "runs" / plan.config.name / champion.answer.run_key
+    if not (folder / "test.parquet").is_file():
+        return "what the champion answered in its folds is not in the store: not comparable"
+    theirs = Reported.read(folder, (CANDIDATE,))
+    order = _places(theirs).reindex(_places(reported).index)
+    if order.isna().any():
+        return "the champion's folds divide other customers, or otherwise: not comparable"
+    taken = order.to_numpy(int)
+    reported.given[CHAMPION] = theirs.given[CANDIDATE][taken]
+    reported.thresholds[CHAMPION] = theirs.thresholds[CANDIDATE][taken]
+    return ""
+
+
+def _places(reported: Reported) -> pd.Series:
+    """Row number by customer, snapshot, block and label."""
+    rows = reported.rows
+    keys = [rows.customers, rows.cutoffs, reported.blocks, rows.y]
+    return pd.Series(np.arange(len(rows)), index=pd.MultiIndex.from_arrays(keys))
 
 
 def _pyfunc_difference(made: Bundle) -> float:
@@ -176,12 +210,6 @@ def _alarms(rows: Rows, kind: Kind) -> tuple[list[tuple[str, float]], bool]:
     return list(found.items()), caught
 
 
-def _audit(folder: Path) -> Groups:
-    """Groups by attributes that no model saw, where the features have such."""
-    path = folder / "test_audit.parquet"
-    return audit_slices(pd.read_parquet(path)) if path.is_file() else {}
-
-
 def _plots(folder: Path, case: SupervisedCase, explained: Explanation) -> None:
     drawn = plots.of_events if case.judged.kind == "event" else value_plots.of_amounts
     for name, (table, figure) in drawn(case.judged.ranked).items():
@@ -190,9 +218,16 @@ def _plots(folder: Path, case: SupervisedCase, explained: Explanation) -> None:
     first = SLICE_METRICS[case.judged.kind][0]
     by_slice = plots.slices(case.by_slice, first, CENTRE[case.judged.kind])
     plots.save(folder, "slices", case.by_slice, by_slice)
-    plots.save(folder, "timeline", splits, plots.timeline(splits, CENTRE[case.judged.kind]))
+    if not isinstance(case.plan.config.cutoffs, Snapshots):
+        plots.save(folder, "timeline", splits, plots.timeline(splits, CENTRE[case.judged.kind]))
     labels = [name.replace("__", ": ").replace("_", " ") for name in explained.columns]
     plots.save(folder, "beeswarm", case.importance, plots.beeswarm(explained, labels))
+    plots.save(folder, "themes", case.themes, plots.themes(case.themes, explained.space))
+    if case.plan.config.decide:
+        costs, judged = case.plan.config.decide, case.judged
+        curves = {n: decide.curve(costs, judged.rows.y, p) for n, p in judged.answers.items()}
+        told = pd.concat([found.assign(answer=n) for n, found in curves.items()])
+        plots.save(folder, "profit", told, decide.figure(curves, case.plan.source.currency))
     trials, metric = pd.read_csv(case.learned.folder / "search.csv"), case.plan.config.search.metric
     if len(trials):
         found = plots.search(trials, metric, metric in LOWER_IS_BETTER)
@@ -202,6 +237,11 @@ def _plots(folder: Path, case: SupervisedCase, explained: Explanation) -> None:
 def _tables(folder: Path, case: SupervisedCase) -> None:
     case.by_slice.to_csv(folder / "slices.csv", index=False)
     case.importance.to_csv(folder / "importance.csv", index=False)
+    case.themes.to_csv(folder / "themes.csv", index=False)
+    if case.groups is not None:
+        case.groups.to_csv(folder / "groups.csv", index=False)
+    if case.decisions is not None:
+        case.decisions.to_csv(folder / "decisions.csv", index=False)
     learned = case.learned.folder
     for path in (
         learned / "splits.csv",

@@ -5,7 +5,7 @@ import ibis.expr.types as ir
 from features import columns as c
 from features.sources import Source
 from features.views import View, currency
-from training.contract import LABEL
+from training.contract import LABEL, Kind
 from training.questions import KEYS, ORDERS, Question, QuestionConfig, Selection, Where
 
 MINOR_ENDING = "_minor"
@@ -29,19 +29,20 @@ class Amount(Question):
     """The sum of a column over rows of the window that meet the conditions; none is 0."""
 
     config: AmountConfig
-    kind = "amount"
+    kind: Kind = "amount"
 
     def __init__(self, config: AmountConfig) -> None:
         super().__init__(config)
         self.config = config
         self.unit = config.unit
+        self._column = config.column
         self._looked_for = Selection(table=config.table, where=config.where)
 
     def label(self, spine: ir.Table, following: View) -> ir.Table:
         """The sum in whole units; amounts are summed as whole numbers, so order cannot matter."""
         rows = self._looked_for.of(following)
-        column = rows[self.config.column]
-        minor = self.config.column.endswith(MINOR_ENDING)
+        column = rows[self._column]
+        minor = self._column.endswith(MINOR_ENDING)
         total = currency(column.sum().cast("int64")) if minor else column.sum().cast("float64")
         sums = rows.group_by(KEYS).aggregate(total=total)
         joined = spine.left_join(sums, KEYS)
@@ -50,5 +51,5 @@ class Amount(Question):
 
     def problems(self, source: Source) -> list[str]:
         """What the question needs and ``source`` does not bring."""
-        looked_for = self._looked_for.problems(source, [self.config.column])
+        looked_for = self._looked_for.problems(source, [self._column])
         return [*looked_for, *super().problems(source)]

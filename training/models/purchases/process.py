@@ -85,6 +85,10 @@ class Process(ABC):
         rate
             Continuous rate per unit of time: ln(1.10) / 365 for 10 % a year and days.
         """
+        return self.p_alive(histories) * self.discounted_if_alive(histories, horizon, rate)
+
+    def discounted_if_alive(self, histories: Histories, horizon: float, rate: float) -> Floats:
+        """The same of those who are alive at T."""
         checked("horizon", horizon)
         checked("rate", rate)
         total = np.exp(-rate * horizon) * self.expected_if_alive(histories, horizon)
@@ -94,7 +98,7 @@ class Process(ABC):
                 u = horizon * root**2
                 share = weight * horizon * root * rate * np.exp(-rate * u)
                 total = total + share * self.expected_if_alive(histories, u)
-        found: Floats = self.p_alive(histories) * total
+        found: Floats = total
         return found
 
 

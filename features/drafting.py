@@ -1,0 +1,234 @@
+"""Which canonical tables a file seems to hold, and a draft of each.
+
+Guesses come of names (:mod:`features.guessing`) and of what the columns look like
+(:mod:`features.profiling`); each guess that may be wrong leaves a doubt with its evidence.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from features import columns as c
+from features.canonical import CANONICAL
+from features.drafted import (
+    FITS,
+    RECORDED,
+    YES,
+    Drafted,
+    clock,
+    fits,
+    loadable,
+    map_column,
+    map_open_columns,
+    said,
+)
+from features.feeds import REF, UNIT_PRICE, targets
+from features.guessing import (
+    CONSTANTS,
+    ID,
+    KNOWN,
+    LABELS,
+    UNDATED,
+    WORDS,
+    file_likeness,
+    likeness,
+    tokens,
+)
+from features.profiling import Look, Looked
+
+LEAST = 0.4
+"""Of a name's likeness, to be taken for it."""
+
+
+def draft(looked: Looked) -> list[Drafted]:
+    """The tables that a file seems to hold; none where nothing fits."""
+    scored = [(_score(looked, table, mapping), table, mapping)
+              for table in WORDS if (mapping := _mapping(looked, table)) is not None]  # fmt: skip
+    best = max(scored, key=lambda found: found[0], default=None)
+    clocks = [k for k in looked.columns.values() if k.timed >= FITS and loadable(k)]
+    ref = customer_column(looked)
+    one_each = ref.unique if ref else _label(looked) is not None
+    wide = len(looked.columns) >= 4 and one_each and not clocks
+    if best is None or (wide and best[1] in ("customers", "outcomes")):
+        return _snapshot(looked, ref) if wide else []
+    _, table, mapping = best
+    found = _drafted(looked, table, mapping)
+    rest = [k for k in looked.columns.values() if k.name not in found.used and loadable(k)]
+    if table == "customers" and found.columns[REF].get("from") and rest:
+        return [found, _attributes(looked, found, rest)]
+    return [found]
+
+
+def customer_column(looked: Looked) -> Look | None:
+    """The column that numbers the customers."""
+    best = max(looked.columns.values(), key=lambda k: likeness(k.name, ID), default=None)
+    if best is not None and likeness(best.name, ID) >= LEAST:
+        return best
+    return next(
+        (k for k in looked.columns.values() if tokens(k.name) == ("id",) and k.unique), None
+    )
+
+
+# --- which table ----------------------------------------------------------------------------------
+
+
+def _mapping(looked: Looked, table: str) -> dict[str, Look] | None:
+    """Canonical column -> column of the file; None where something is missing."""
+    wanted = targets(CANONICAL[table])
+    pairs = sorted(
+        (
+            (-likeness(k.name, words), order, k.name, target)
+            for order, (target, words) in enumerate(WORDS[table].items())
+            for k in looked.columns.values()
+            if k.filled and likeness(k.name, words) >= LEAST and fits(k, wanted[target])
+        )
+    )
+    mapping: dict[str, Look] = {}
+    taken: set[str] = set()
+    for _, _, name, target in pairs:
+        if target not in mapping and name not in taken:
+            mapping[target] = looked.columns[name]
+            taken.add(name)
+    if table == "customers" and c.EVENT_TIME not in mapping and "signup_time" in mapping:
+        mapping[c.EVENT_TIME] = mapping["signup_time"]
+    if table == "order_lines":
+        if UNIT_PRICE not in mapping and c.AMOUNT not in mapping:
+            return None
+        if UNIT_PRICE in mapping:
+            mapping.pop(c.AMOUNT, None)
+    missing = [
+        name for name, target in wanted.items()
+        if target.required and name not in mapping and (table, name) not in CONSTANTS
+    ]  # fmt: skip
+    allowed = [c.EVENT_TIME] if table in ("products", "customers", "outcomes") else []
+    if not all(name in allowed for name in missing):
+        return None
+    # A key alone says nothing: that is a list of something else that names customers or products.
+    said = len(mapping.keys() - {c.EVENT_TIME}) >= 2 or c.EVENT_TIME in mapping
+    return mapping if said or file_likeness(looked.path.name, table) else None
+
+
+def _score(looked: Looked, table: str, mapping: Mapping[str, Look]) -> float:
+    wanted = targets(CANONICAL[table])
+    score = 1.5 * file_likeness(looked.path.name.partition(".")[0], table)
+    for name, column in mapping.items():
+        score += likeness(column.name, WORDS[table][name]) * (2 if wanted[name].required else 1)
+    return score - sum(target.required and name not in mapping for name, target in wanted.items())
+
+
+# --- columns --------------------------------------------------------------------------------------
+
+
+def _drafted(looked: Looked, table: str, mapping: Mapping[str, Look]) -> Drafted:
+    found, wanted = Drafted(table, looked), targets(CANONICAL[table])
+    for name in WORDS[table]:
+        if name in mapping:
+            map_column(found, name, mapping[name], wanted[name])
+        elif (table, name) in CONSTANTS:
+            found.columns[name] = {"constant": CONSTANTS[table, name]}
+            found.doubt(name, "no column says it: taken to be the same for the whole file")
+        elif name == c.EVENT_TIME:
+            found.columns[name] = {"constant": UNDATED}
+            found.doubt(name, "no column is a clock: give the date that the file is of")
+    if c.EVENT_TIME in mapping:
+        _known(found)
+    if table == "order_lines":
+        _order_rules(found)
+    if table in ("products", "customers"):
+        key = c.PRODUCT if table == "products" else c.CUSTOMER
+        if mapping[REF if table == "customers" else c.PRODUCT].unique:
+            found.more["checks"] = {"one_row_each": {"column": key, "unique": True,
+                                                     "severity": "warn"}}  # fmt: skip
+    return found
+
+
+def _known(found: Drafted) -> None:
+    """A second clock, where there is one."""
+    rest = [
+        k for k in found.looked.columns.values() if k.name not in found.used and k.timed >= FITS
+    ]
+    best = max(rest, key=lambda k: likeness(k.name, KNOWN), default=None)
+    if best is None or likeness(best.name, KNOWN) < LEAST:
+        found.doubt("", "no clock says when a row became known: taken as known when it happened")
+        return
+    found.used.add(best.name)
+    entry = {"from": best.name, "type": "timestamp", **clock(found, RECORDED, best)}
+    found.columns[RECORDED] = entry | said(found.table, RECORDED)
+    found.more["known_time"] = RECORDED
+
+
+def _order_rules(found: Drafted) -> None:
+    """What takes goods back, and lines without a price."""
+    file, columns = found.looked.columns, found.columns
+    quantity = file[columns[c.QUANTITY]["from"]]
+    price = file[columns[UNIT_PRICE if UNIT_PRICE in columns else c.AMOUNT]["from"]]
+    if back := quantity.counts["negative"]:
+        found.more["returns"] = [{"column": c.QUANTITY, "below": 0}]
+        found.doubt(c.QUANTITY, f"{back} of {quantity.filled} are below 0: taken for returns")
+    elif price.counts["negative"]:
+        name = UNIT_PRICE if UNIT_PRICE in columns else c.AMOUNT
+        found.doubt(name, f"{price.counts['negative']} of {price.filled} are below 0: returns?")
+    free = sum(n for word, n in price.common if re.fullmatch(r"0+([.,]0*)?", word))
+    if free:
+        name = UNIT_PRICE if UNIT_PRICE in columns else c.AMOUNT
+        found.doubt(name, f"{free} of {price.filled} are 0: sales, or gifts to filter by a rule?")
+
+
+# --- labelled snapshots ---------------------------------------------------------------------------
+
+
+def _snapshot(looked: Looked, ref: Look | None) -> list[Drafted]:
+    """Attributes of customers, one record each, and the outcome where a column is one."""
+    found = Drafted("attributes", looked)
+    label = _label(looked)
+    _owner(found, ref)
+    found.columns[c.EVENT_TIME] = {"constant": UNDATED}
+    found.doubt(c.EVENT_TIME, "no column is a clock: give the date that the file is of")
+    if label is not None:
+        found.used.add(label.name)
+    rest = [k for k in looked.columns.values() if k.name not in found.used and loadable(k)]
+    map_open_columns(found, rest)
+    return [found] if label is None else [found, _outcome(looked, ref, label)]
+
+
+def _label(looked: Looked) -> Look | None:
+    """A column of two words that is called like an outcome."""
+    best = max(looked.columns.values(), key=lambda k: likeness(k.name, LABELS))
+    return best if likeness(best.name, LABELS) >= LEAST and best.distinct == 2 else None
+
+
+def _owner(found: Drafted, ref: Look | None) -> None:
+    if ref is None:
+        found.columns[REF] = {"row": True, "category": "identifier", "purposes": ["analytics"]}
+        found.doubt(REF, "no column numbers the customers: each record is taken for one")
+    else:
+        map_column(found, REF, ref, targets(CANONICAL[found.table])[REF])
+
+
+def _outcome(looked: Looked, ref: Look | None, label: Look) -> Drafted:
+    found = Drafted("outcomes", looked)
+    _owner(found, ref)
+    found.columns[c.EVENT_TIME] = {"constant": UNDATED.replace(month=2)}
+    found.doubt(c.EVENT_TIME, "give the date on which the outcome was known, after the attributes'")
+    found.columns["name"] = {"constant": "_".join(tokens(label.name))}
+    words = {word: 1 if word.lower() in YES else 0 for word, _ in label.common}
+    entry: dict[str, Any] = {"from": label.name}
+    if set(words) - {"0", "1"}:
+        entry["map"] = words
+        if sum(words.values()) != 1:
+            entry["map"] = {word: k for k, (word, _) in enumerate(label.common)}
+            found.doubt("value", f"which word means yes? {' or '.join(words)}")
+    found.used.add(label.name)
+    found.columns["value"] = entry | said("outcomes", "value")
+    return found
+
+
+def _attributes(looked: Looked, people: Drafted, rest: list[Look]) -> Drafted:
+    """What a file of customers says beyond the canonical columns."""
+    found = Drafted("attributes", looked)
+    for name in (REF, c.EVENT_TIME, RECORDED):
+        if name in people.columns:
+            found.columns[name] = people.columns[name]
+    found.more = {k: v for k, v in people.more.items() if k in ("known_time", "rules")}
+    map_open_columns(found, rest)
+    return found

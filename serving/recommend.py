@@ -1,0 +1,24 @@
+"""Recommendations over HTTP: which items next, again or for the first time, and why."""
+
+from pathlib import Path
+
+import bentoml
+from bentoml.models import BentoModel
+
+from serving import base
+
+app = base.new_app()
+
+
+@bentoml.service(**base.SETTINGS)
+@bentoml.asgi_app(app)
+class Recommend:
+    """Lists and explains with the approved version that this Bento pins."""
+
+    model = BentoModel(bentoml.use_arguments(base.Pin).model)
+
+    def __init__(self) -> None:
+        base.open_release(app, Path(self.model.path), task="recommend")
+
+
+Recommend.add_asgi_middleware(base.guarded)  # type: ignore[attr-defined]

@@ -1,0 +1,333 @@
+"""Drafts of sources: they say what hand-made ones say, they load, and their doubts are counted."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from features import columns as c
+from features import sampling
+from features.__main__ import app
+from features.describe import describe
+from features.errors import ConfigError, DataError
+from features.guessing import likeness, personal_category, tokens
+from features.ingest import ingest
+from features.settings import Workspace, load_yaml
+from features.simulate import SimulateConfig, simulate
+from features.sources import find_files, load_source
+from tests.worlds import CONFIGS, write_raw
+
+pytestmark = pytest.mark.usefixtures("reader_here")
+KEY = b"k" * 32
+
+
+def mapped(text: str) -> dict[str, dict[str, Any]]:
+    """Table -> canonical column -> column of the file, of a YAML without parts."""
+    return {
+        table: {name: column.get("from") for name, column in declared["columns"].items()}
+        for table, declared in yaml.safe_load(text).items()
+        if isinstance(declared, dict) and "columns" in declared
+    }
+
+
+def built(text: str, name: str, data: Path, out: Path) -> dict[str, Any]:
+    """Facts of the tables that the draft gives; it is loaded as any other source."""
+    path = out / "configs" / "data" / f"{name}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    source = load_source(Workspace.locate(configs=out / "configs"), name, {})
+    (out / "tables").mkdir()
+    return ingest(source, find_files(source, data), KEY, out / "tables")
+
+
+def drafted(folder: Path, header: Sequence[str], rows: Sequence[Sequence[str]], **more: Any) -> str:
+    """The draft of a CSV file, which loads and is ingested with all records accounted for."""
+    name, encoding = more.pop("name", "data.csv"), more.pop("encoding", "utf-8")
+    delimiter = more.pop("delimiter", ",")
+    lines = [delimiter.join(row) + "\n" for row in [header, *rows]]
+    (folder / name).write_bytes("".join(lines).encode(encoding))
+    text = describe([folder / name], "mine", **more).text
+    out = folder / "out"
+    out.mkdir()
+    facts = built(text, "mine", folder, out)
+    assert facts["seen"] == len(rows) * len(facts["tables"])
+    return text
+
+
+# --- against declarations made by hand ------------------------------------------------------
+
+
+def by_hand(name: str) -> dict[str, dict[str, Any]]:
+    """What a declaration of the project maps."""
+    return mapped((CONFIGS / "data" / f"{name}.yaml").read_text())
+
+
+def test_simulated_exports_are_mapped_as_by_hand(tmp_path: Path) -> None:
+    """All fourteen files find their tables, all columns theirs; the draft is ingested."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    simulate(SimulateConfig(customers=150), raw)
+    found = describe(sorted(raw.glob("*.csv.gz")), "mine")
+    expected, draft = by_hand("simulated"), mapped(found.text)
+    assert draft == expected
+    assert found.unused == []
+    facts = built(found.text, "mine", raw, tmp_path)
+    assert set(facts["tables"]) == set(expected)
+    assert facts["seen"] == sum(facts["totals"].values())
+    assert facts["totals"]["quarantined"] < 0.01 * facts["seen"]
+    for personal in ("name: personal (name)", "email: personal (contact)"):
+        assert f"#   {personal}" in found.text
+    spelled = yaml.safe_load(found.text)
+    hand = load_yaml(CONFIGS / "data" / "simulated.yaml")
+    for table, declared in spelled.items():
+        if table in expected:
+            assert declared.get("known_time") == hand[table]["known_time"], table
+            formats = [column.get("format") for column in declared["columns"].values()]
+            wanted = [column.get("format") for column in hand[table]["columns"].values()]
+            usual = "%Y-%m-%d %H:%M:%S"
+            assert {f for f in formats if f} - {usual} == {f for f in wanted if f}, table
+            assert declared.get("dialect", {}).get("delimiter", ",") == hand[table].get(
+                "dialect", {}
+            ).get("delimiter", ","), table
+    kinds = spelled["events"]["columns"]["kind"]["map"]
+    for word, ours in kinds.items():
+        assert hand["events"]["columns"]["kind"]["map"][word] == ours
+    assert spelled["consents"]["columns"]["granted"]["map"] == {"Y": True, "N": False}
+
+
+def test_telco(real_data: Path, tmp_path: Path) -> None:
+    """A labelled snapshot: attributes and the outcome, no record lost."""
+    text = describe([real_data / "telco_churn" / "telco_churn.csv.gz"], "mine").text
+    hand, draft = by_hand("telco_churn"), mapped(text)
+    assert draft["outcomes"] == hand["outcomes"]
+    assert set(draft["attributes"].values()) == set(hand["attributes"].values())
+    facts = built(text, "mine", real_data / "telco_churn", tmp_path)
+    assert facts["totals"] == {
+        "accepted": 2 * 7_043, "quarantined": 0, "duplicate": 0, "filtered": 0,
+    }  # fmt: skip
+    outcome = pq.read_table(tmp_path / "tables" / "outcomes.parquet")["value"].to_pylist()
+    assert sum(outcome) == 1_869, "as published"
+
+
+@pytest.mark.slow
+def test_complete_journey(real_data: Path, tmp_path: Path) -> None:
+    """Eight files: what is a table is one, and what is none says so."""
+    folder = real_data / "complete_journey"
+    found = describe(sorted(folder.glob("*.csv.gz")), "mine")
+    hand, draft = by_hand("complete_journey"), mapped(found.text)
+    assert set(draft) == {"order_lines", "products", "attributes"}
+    assert draft["attributes"] == hand["attributes"]
+    assert draft["products"] == hand["products"]
+    lines = {k: v for k, v in hand["order_lines"].items() if k not in ("discount_minor", "channel")}
+    assert lines.items() <= draft["order_lines"].items()
+    assert {path.name for path in found.unused} >= {"coupons.csv.gz", "campaigns.csv.gz"}
+    facts = built(found.text, "mine", folder, tmp_path)
+    assert facts["totals"]["quarantined"] == 0
+    assert facts["tables"]["order_lines"]["seen"] == 75_000
+
+
+def test_online_retail(real_data: Path) -> None:
+    """The sample of a packed file comes from all over it."""
+    folder = real_data / "online_retail_II"
+    found = describe([folder / "online_retail_II.csv.gz"], "mine")
+    assert mapped(found.text) == by_hand("online_retail_II")
+    declared = yaml.safe_load(found.text)["order_lines"]
+    assert declared["columns"]["customer_ref"]["extract"] == r"^(\d+)(?:\.0)?$"
+    assert declared["returns"] == [{"column": "quantity", "below": 0}]
+    assert "% of the file" in found.text
+
+
+@pytest.mark.slow
+def test_online_retail_is_ingested(real_data: Path, tmp_path: Path) -> None:
+    """All 1,067,371 records of the published file, by the draft as it is."""
+    folder = real_data / "online_retail_II"
+    text = describe([folder / "online_retail_II.csv.gz"], "mine").text
+    facts = built(text, "mine", folder, tmp_path)
+    assert facts["seen"] == 1_067_371 == sum(facts["totals"].values())
+    assert facts["totals"]["quarantined"] == 0
+
+
+# --- dirty files ----------------------------------------------------------------------------
+
+GERMAN = ("Bestellnummer", "Artikelnummer", "Menge", "Einzelpreis", "Bestelldatum", "Kundennummer",
+          "E-Mail", "Straße")  # fmt: skip
+
+
+def german(count: int) -> list[tuple[str, ...]]:
+    """Order lines as a German shop exports them, some dates as its older system wrote them."""
+    return [
+        (f"B{k}", f"A{k % 9}", str(1 + k % 3), f"1.{100 + k % 900},{k % 100:02d}",
+         f"2024-01-{1 + k % 28:02d}" if k % 10 == 0 else f"{1 + k % 28:02d}.03.2024",
+         f"{4_000 + k % 20}", f"user{k}@example.com", f"Hauptstraße {k}")
+        for k in range(count)
+    ]  # fmt: skip
+
+
+def test_german_file(tmp_path: Path) -> None:
+    """Semicolons, Windows letters, decimal commas and two formats of dates, all read."""
+    rows = german(200)
+    text = drafted(tmp_path, GERMAN, rows, delimiter=";", encoding="cp1252")
+    declared = yaml.safe_load(text)["order_lines"]
+    assert declared["dialect"] == {"encoding": "cp1252", "delimiter": ";"}
+    assert declared["columns"]["unit_price"]["decimal_comma"] is True
+    assert declared["columns"]["event_time"]["format"] == ["%d.%m.%Y", "%Y-%m-%d"]
+    assert "# ? 2 formats of times: 180 as %d.%m.%Y, 20 as %Y-%m-%d" in text
+    assert "E-Mail: personal (contact): 200 of 200 look like e-mail addresses" in text
+    assert "Straße: personal (address), by its name" in text
+    lines = pq.read_table(tmp_path / "out" / "tables" / "order_lines.parquet")
+    assert lines.num_rows == 200
+    price = {row[0]: int(row[3].replace(".", "").replace(",", "")) * int(row[2]) for row in rows}
+    found = zip(lines[c.ORDER].to_pylist(), lines[c.AMOUNT].to_pylist(), strict=True)
+    assert dict(found) == price
+
+
+def test_chinese_file(tmp_path: Path) -> None:
+    """Chinese headers in the encoding that Chinese spreadsheets write."""
+    header = ("订单编号", "商品编号", "数量", "单价", "下单时间", "客户编号")
+    rows = [(f"单{k}", f"茶{k % 5}", "2", "3.50", f"2024-05-{1 + k % 28:02d} 10:00:00", f"C{k % 7}")
+            for k in range(80)]  # fmt: skip
+    text = drafted(tmp_path, header, rows, encoding="gb18030")
+    assert yaml.safe_load(text)["order_lines"]["dialect"] == {"encoding": "gb18030"}
+
+
+def test_counts_of_what_would_be_set_aside(tmp_path: Path) -> None:
+    """3 of 1,000 no date, 20 without a quantity: said with counts, allowed for, and ingested."""
+    rows = [list(row[:6]) for row in german(1_000)]
+    for k in range(3):
+        rows[100 * k + 5][4] = "soon"
+    for k in range(20):
+        rows[40 * k + 3][2] = "some"
+    text = drafted(tmp_path, GERMAN[:6], rows, delimiter=";")
+    assert "# ? 3 of 1000 are no time that is known here" in text
+    assert "# ? 3 of 1000 would be set aside: event_time: no time as" in text
+    assert "# ? 20 of 1000 would be set aside: quantity: no integer" in text
+    assert yaml.safe_load(text)["order_lines"]["max_quarantined_share"] == pytest.approx(0.05)
+
+
+def test_day_or_month_first(tmp_path: Path) -> None:
+    """Dates that read both ways are a doubt."""
+    rows = [(f"{k}", "p", "1", "1.00", f"0{1 + k % 9}/0{1 + k % 8}/2024", f"c{k % 4}")
+            for k in range(60)]  # fmt: skip
+    header = ("order_id", "sku", "qty", "price", "date", "customer")
+    assert "# ? day or month first? all fit %m/%d/%Y, too" in drafted(tmp_path, header, rows)
+
+
+def test_other_kinds_of_files(tmp_path: Path) -> None:
+    """JSON Lines and Parquet are drafted as CSV is."""
+    rows = [
+        {"order_id": f"o{k}", "sku": "p", "qty": 1, "price": 1.5, "customer": {"id": f"c{k % 4}"},
+         "at": f"2024-05-{1 + k % 28:02d}T10:00:00Z"}
+        for k in range(50)
+    ]  # fmt: skip
+    lines = "\n".join(map(json.dumps, rows))
+    (tmp_path / "orders.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    text = describe([tmp_path / "orders.jsonl.gz"], "mine", time_zone="Asia/Shanghai").text
+    columns = yaml.safe_load(text)["order_lines"]["columns"]
+    assert columns["customer_ref"]["from"] == "customer.id"
+    assert (columns["event_time"]["format"], columns["event_time"]["zone"]) == (
+        "%Y-%m-%dT%H:%M:%SZ", "UTC",
+    )  # fmt: skip
+    built(text, "mine", tmp_path, tmp_path)
+    times = pq.read_table(tmp_path / "tables" / "order_lines.parquet")[c.EVENT_TIME].to_pylist()
+    assert {time.hour for time in times} == {18}
+
+
+def test_equal_files_become_a_pattern_and_others_parts(tmp_path: Path) -> None:
+    """Monthly files of one layout are one glob; another layout of the same table is a part."""
+    header = ("order_id", "sku", "qty", "price", "date", "customer")
+    for month in ("01", "02"):
+        rows = [(f"{month}-{k}", "p", "1", "1.00", f"2024-{month}-{1 + k % 28:02d}", f"c{k % 4}")
+                for k in range(60)]  # fmt: skip
+        write_raw(tmp_path / f"orders-{month}.csv", rows, header)
+    alike = describe(sorted(tmp_path.glob("orders-*.csv")), "mine").text
+    assert yaml.safe_load(alike)["order_lines"]["files"] == ["orders-0*.csv"]
+    web = [(f"w{k}", "p", "1", "2024-03-05 10:00", f"c{k}", "9.99") for k in range(60)]
+    names = ("invoice", "item", "units", "ordered at", "client", "total")
+    write_raw(tmp_path / "web.csv", web, names)
+    text = describe([tmp_path], "mine").text
+    parts = yaml.safe_load(text)["order_lines"]["parts"]
+    assert set(parts) == {"orders_01", "orders_02", "web"}
+    facts = built(text, "mine", tmp_path, tmp_path / "x")
+    assert facts["totals"]["accepted"] == 180
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (b"", DataError, "the file is empty"),
+        (b"1,2,2024-01-01\n3,4,2024-01-02\n", DataError, "a value and no name"),
+        (b"a,b\n1,2\n", DataError, "no file is like a table"),
+        (b"a,a\n1,2\n", DataError, "need names of their own"),
+        ("id,x\n1,2\n".encode("utf-16"), DataError, "looks like UTF-16"),
+        (None, ConfigError, "no such file"),
+    ],
+)
+def test_files_that_cannot_be_drafted(
+    tmp_path: Path, data: bytes | None, error: type[Exception], message: str
+) -> None:
+    """What is wrong is said, with the file's name."""
+    path = tmp_path / "x.csv"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(error, match=message) as caught:
+        describe([path], "mine")
+    assert "x.csv" in str(caught.value)
+
+
+def test_large_files_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records from the whole of a file, each of them whole, and the same every time."""
+    monkeypatch.setattr(sampling, "SAMPLE_BYTES", 32_000)
+    rows = [(f"o{k:06d}", "p", "1", "1.00", "2024-05-05", f"c{k % 9}") for k in range(20_000)]
+    header = ("order_id", "sku", "qty", "price", "date", "customer")
+    for name in ("orders.csv", "orders.csv.gz"):
+        path = write_raw(tmp_path / name, rows, header)
+        request = {"path": str(path), "out": str(tmp_path / "sample.csv")}
+        reply = sampling.draw(request)
+        lines = (tmp_path / "sample.csv").read_bytes().splitlines()
+        assert lines[0].decode() == ",".join(header)
+        kept = [line.split(b",") for line in lines[1:]]
+        assert all(len(record) == 6 for record in kept)
+        numbers = [int(record[0][1:]) for record in kept]
+        assert numbers == sorted(set(numbers))
+        assert numbers[-1] > 19_000
+        assert 500 < len(numbers) < 3_000
+        assert 0 < reply["share"] < 0.2
+        again = describe([path], "mine").text
+        assert again == describe([path], "mine").text
+
+
+# --- names and the command ------------------------------------------------------------------
+
+
+def test_names() -> None:
+    """Names are read by their words, however they are written."""
+    for name in ("CustomerID", "customer_id", "Customer Id", "customer-ID"):
+        assert tokens(name) == ("customer", "id")
+    assert likeness("CustomerID", "customer id|customer") == 1
+    assert likeness("customer", "customer id|customer") == 0.85
+    assert likeness("discount", "count") == 0
+    assert personal_category("E-Mail") == "contact"
+    assert personal_category("Vorname") == "name"
+    assert personal_category("Quantity") == ""
+
+
+def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The draft is written once, and over an older one only when asked to."""
+    monkeypatch.chdir(tmp_path)
+    write_raw(tmp_path / "orders.csv", [row[:6] for row in german(60)], GERMAN[:6])
+    words = ["describe", "orders.csv", "--out", "configs/data/shop.yaml", "--currency", "EUR"]
+    first = CliRunner().invoke(app, words)
+    assert first.exit_code == 0, first.output
+    assert "order_lines: orders.csv" in first.stdout
+    assert "currency: EUR\n" in (tmp_path / "configs" / "data" / "shop.yaml").read_text()
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 2
+    assert "--force writes over it" in again.stderr
+    assert CliRunner().invoke(app, [*words, "--force"]).exit_code == 0
+    assert CliRunner().invoke(app, ["describe", "orders.csv", "--out", "a b.yaml"]).exit_code == 2

@@ -1,0 +1,163 @@
+"""Rules, mixes, ladder and words: no list is short without a reason."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.training.recommend.worlds import Shop
+from training.recommend.recommender import Recommender
+from training.recommend.requests import ListRequest, answer, similar
+
+HISTORY = [
+    {"product_id": "P000", "days_ago": 40, "quantity": 1},
+    {"product_id": "P000", "days_ago": 5, "quantity": 1},
+    {"product_id": "P002", "days_ago": 5, "quantity": 2},
+    {"product_id": "P004", "days_ago": 75, "quantity": 1},
+]
+OWNED = {"P000", "P002", "P004"}
+
+
+def _codes(reply: dict) -> list[str]:
+    return [item["product_id"] for item in reply["items"]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["all", "repeat", "discovery", "mix", "basket"]),
+    st.integers(1, 40),
+    st.sets(st.integers(0, 23)).map(lambda s: [f"P{i:03d}" for i in sorted(s)]),
+    st.floats(0, 1),
+    st.one_of(st.none(), st.integers(1, 3)),
+)
+def test_every_list_keeps_every_rule(made, kind, k, deny, diversity, cap):
+    """No item twice, none that a rule forbids, as many as asked or a reason."""
+    rules = {"deny": deny, "diversity": diversity, "most_per_brand": cap}
+    body = {"history": HISTORY, "basket": ["P006"], "list": kind, "k": k, "rules": rules}
+    reply = answer(made, body, explained=True)
+    codes = _codes(reply)
+    assert len(codes) == len(set(codes)) <= k
+    assert not set(codes) & {*deny, "P006"}
+    assert (len(codes) == k) == (reply["short"] is None)
+    if kind == "repeat":
+        assert set(codes) <= OWNED
+    if kind == "discovery":
+        assert not set(codes) & OWNED
+    if cap:
+        brands = [int(code[1:]) % 3 for code in codes]
+        assert all(brands.count(b) <= cap for b in set(brands))
+    for item in reply["items"]:
+        assert item["sum_check"] < 1e-5
+        parts = sum(part["contribution"] for part in item["purchases"])
+        assert parts == pytest.approx(item["maker_score"], abs=1e-9)
+        assert item["reason"]
+
+
+def test_what_was_filtered_is_said(made: Recommender):
+    """Each item counted once, at the first rule that takes it away."""
+    rules = {
+        "deny": ["P000", "P001"], "out_of_stock": ["P001", "P003"], "categories": ["even"],
+        "price": {"low": 5, "high": 11},
+    }  # fmt: skip
+    reply = answer(made, {"history": HISTORY, "k": 24, "rules": rules})
+    said = {line["rule"]: line["items"] for line in reply["filtered"]}
+    assert said == {
+        "out of stock": 2, "denied": 1, "another category": 10,
+        "below the price range": 1, "above the price range": 6,
+    }  # fmt: skip
+    assert set(_codes(reply)) == {"P004", "P006", "P008", "P010"}
+    assert reply["short"] == "only 4 items pass the rules"
+
+
+def test_mix_keeps_the_share_from_the_top(made: Recommender):
+    """Half and half at every even place; a share that repeats cannot fill goes to new items."""
+    body = {"history": HISTORY, "list": "mix", "k": 6, "repeat_share": 0.5}
+    bought = [item["bought_before"] for item in answer(made, body)["items"]]
+    assert [sum(bought[:n]) for n in (2, 4, 6)] == [1, 2, 3]
+    more = answer(made, {**body, "k": 10, "repeat_share": 1.0})
+    assert sum(item["bought_before"] for item in more["items"]) == 3
+    assert len(more["items"]) == 10
+
+
+def test_ladder_is_named(made: Recommender):
+    """Nobody known: the season or what sells; the reply says which step, and never fails."""
+    for history in ([], [{"product_id": "nothing of ours", "days_ago": 1}]):
+        reply = answer(made, {"history": history, "k": 5})
+        assert len(reply["items"]) == 5
+        assert {item["step"] for item in reply["items"]} <= {"season", "popular"}
+        assert "bought by many" in reply["step"]
+        assert reply["unknown_items"] == len(history)
+    empty = answer(made, {"list": "repeat"})
+    assert empty["items"] == []
+    assert "nothing bought before is known" in empty["short"]
+
+
+def test_bad_input_has_clear_answers(made: Recommender):
+    """Everything denied, more than the catalogue, returns, doubled lines: words, no exception."""
+    everything = [f"P{i:03d}" for i in range(24)]
+    denied = answer(made, {"history": HISTORY, "rules": {"deny": everything}})
+    assert (denied["items"], denied["short"]) == ([], "only 0 items pass the rules")
+    assert answer(made, {"history": HISTORY, "rules": {"allow": []}})["items"] == []
+    many = answer(made, {"history": HISTORY, "k": 500})
+    assert many["short"] == "500 items were asked for, the catalogue has 24"
+    back = [*HISTORY, {"product_id": "P002", "days_ago": 1, "quantity": -5}]
+    reply = answer(made, {"history": back, "list": "repeat"})
+    assert "P002" not in _codes(reply)
+    assert reply["warnings"] == ["1 product(s) were taken back entirely and do not count"]
+    twice = answer(made, {"history": [*HISTORY, HISTORY[-1]]})
+    assert _codes(twice) == _codes(answer(made, {"history": HISTORY}))
+
+
+def test_dates_are_days_ago(made: Recommender):
+    """A line with a date and today is the line with days_ago."""
+    dated = [
+        {"product_id": "P000", "date": "2026-01-01"},
+        {"product_id": "P002", "date": "2025-12-20"},
+    ]
+    counted = [{"product_id": "P000", "days_ago": 9}, {"product_id": "P002", "days_ago": 21}]
+    one = answer(made, {"history": dated, "today": "2026-01-10"})
+    assert one["items"] == answer(made, {"history": counted})["items"]
+    for wrong, said in (
+        ({"history": dated}, "need today"),
+        ({"history": dated, "today": "2025-12-31"}, "after today"),
+        ({"history": [{"product_id": "P000"}]}, "either days_ago or date"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            ListRequest.model_validate(wrong)
+
+
+def test_diversity_trades_likeness(made: Recommender):
+    """More diversity, lists that are less alike; none leaves the order of scores."""
+
+    def likeness(diversity: float) -> float:
+        body = {"history": HISTORY, "k": 6, "rules": {"diversity": diversity}}
+        items = [made.places[code] for code in _codes(answer(made, body))]
+        alike = made.alike.toarray()[np.ix_(items, items)]
+        return float(alike.sum() - np.trace(alike))
+
+    assert likeness(0.9) < likeness(0.0)
+    scores = [item["score"] for item in answer(made, {"history": HISTORY, "k": 6})["items"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_similar_and_basket_are_of_the_taste(made: Recommender, world: Shop):
+    """Two tastes never mix: what goes with an even item is even; the item itself is not listed."""
+    for reply in (
+        similar(made, {"product_id": "P004", "k": 5}),
+        answer(made, {"basket": ["P004"], "list": "basket", "k": 5}),
+    ):
+        codes = _codes(reply)
+        assert "P004" not in codes
+        assert all(int(code[1:]) % 2 == 0 for code in codes)
+    unknown = similar(made, {"product_id": "never heard of", "k": 3})
+    assert unknown["unknown_items"] == 1
+    assert len(unknown["items"]) == 3
+
+
+def test_sentences_hold_the_customers_own_numbers(made: Recommender):
+    """Every 35 days = every 5 weeks; last time 6 weeks ago."""
+    history = [{"product_id": "P000", "days_ago": d} for d in (42, 77, 112)]
+    reply = answer(made, {"history": history, "list": "repeat"})
+    assert reply["items"][0]["reason"] == "you buy this every 5 weeks; last time 6 weeks ago"
+    once = answer(made, {"history": history[:1], "list": "repeat"})
+    assert once["items"][0]["reason"] == "you bought this 6 weeks ago"

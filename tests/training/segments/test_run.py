@@ -1,0 +1,213 @@
+"""A whole segmentation on a small simulated source: learned, judged, followed, named, refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from features.errors import ConfigError
+from features.progress import Progress
+from features.settings import Workspace
+from features.store import Published
+from tests.worlds import CONFIGS
+from training import bundle as common
+from training import pipeline
+from training.record import Record
+from training.segments.bundle import SegmentsBundle
+from training.segments.family import FAMILY
+
+pytestmark = pytest.mark.filterwarnings("ignore:Operation with range:pandas.errors.Pandas4Warning")
+
+ACTIVITY = ["rfm__recency_days", "orders__orders_365d", "orders__spend_365d"]
+PIPELINE: dict[str, Any] = {
+    "name": "segments",
+    "data": "simulated",
+    "source": {
+        "simulate.customers": 500, "simulate.days": 800, "simulate.tables": ["order_lines"],
+    },
+    "task": {"use": "segments.Segments", "config": {"horizon_days": 60}},
+    "cutoffs": {
+        "test": "end-60d", "latest": "end-120d", "every_days": 60, "count": 4, "folds": 2,
+        "fold_steps": 1, "history_days": 60,
+    },
+    "features": [{"use": "rfm.Rfm"}, {"use": "orders.Orders", "columns": [
+        "orders__orders_365d", "orders__spend_365d", "orders__spend_total", "orders__basket_items",
+        "orders__items_365d", "orders__items_180d", "orders__returns_365d",
+        "orders__refund_rate_365d",
+    ]}],
+    "ways": [{"use": "kmeans.KMeans"}, {"use": "rules.Rules"}],
+    "columns": {"activity": ACTIVITY},
+    "choose": {"trials": 3, "k": [3, 4], "bootstrap": 3},
+    "refits": 5,
+    "gates": {
+        "bootstrap_ari": {"min": 0.2}, "buying_auc": {"min": 0.5, "champion_margin": 0.5},
+    },
+    "bootstrap": 20,
+    "card": {
+        "owner": "us", "purpose": "to test", "users": "testers", "misuse": "nothing else",
+        "limits": "few customers",
+    },
+}  # fmt: skip
+
+
+def planned(place: Workspace, *assignments: str) -> pipeline.AnyPlan:
+    """The pipeline with ``--set`` assignments."""
+    path = place.store.parent / "segments.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(PIPELINE, sort_keys=False))
+    return pipeline.load_plan(place, path, assignments)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """One workspace for all runs of this file: tables and features are made once."""
+    root = tmp_path_factory.mktemp("segments")
+    return Workspace(
+        store=root / "store", registry=root / "registry", keys=root / "keys", data=None,
+        configs=CONFIGS,
+    )  # fmt: skip
+
+
+def learned(work: Workspace, *assignments: str) -> tuple[pipeline.AnyPlan, Any, Published]:
+    """Plan, prepared inputs and what was learned."""
+    plan = planned(work, *assignments)
+    progress = Progress("segments", (*pipeline.PREPARING, *FAMILY.stages, *pipeline.JUDGING))
+    prepared = pipeline.prepare(work, plan, progress)
+    return plan, prepared, FAMILY.learn(work, plan, prepared, progress)
+
+
+def bundle(work: Workspace, folder: Path) -> SegmentsBundle:
+    """The bundle in a folder of a run or a pack."""
+    made = common.load(folder / "bundle", common.verifying_key(work.keys))
+    assert isinstance(made, SegmentsBundle)
+    return made
+
+
+def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
+    """Card without empty cells, plots with their tables, gates that hold, a bundle that answers."""
+    plan, prepared, run = learned(work)
+    pack = FAMILY.judge(work, plan, prepared, run, None)
+    facts = pack.manifest["facts"]
+    assert facts["gates_passed"], [g for g in facts["gates"] if not g["passed"]]
+    for name in ("profile", "sizes", "stability", "choice", "migration", "axes"):
+        assert (pack.folder / "plots" / f"{name}.png").stat().st_size > 5_000
+        assert len(pd.read_csv(pack.folder / "plots" / f"{name}.csv"))
+    card = (pack.folder / "CARD.md").read_text()
+    for title in ("Segments", "Why this segmentation", "Principles", "Who moved", "Early warnings"):
+        assert f"## {title}\n" in card
+    metrics = pd.read_csv(pack.folder / "metrics.csv")
+    assert set(metrics["answer"]) == {
+        "candidate", "rfm_quintiles", "rfm_kmeans", "rfm_kmeans_log",
+    }  # fmt: skip
+    assert metrics["value"].notna().all()
+    made = bundle(work, pack.folder)
+    frame = pd.DataFrame(json.loads((pack.folder / "input_example.json").read_text())["rows"])
+    told = made.predict_frame(frame.astype(float))
+    assert set(told["segment"]) <= {s.id for s in made.answer.segments}
+    assert sum(s.share for s in made.answer.segments) == pytest.approx(1.0)
+    assert sum(s.value_share for s in made.answer.segments) == pytest.approx(1.0)
+    segments = pd.read_csv(pack.folder / "segments.csv")
+    few = segments["customers"].astype(str).str.startswith("under")
+    assert (segments.loc[few, "mean_spend"] == "not shown").all()
+
+
+def test_the_same_again_is_recognised_and_a_champion_is_followed(work: Workspace) -> None:
+    """A rerun does nothing; judged against another segmentation, the card tells what became."""
+    plan, prepared, run = learned(work)
+    assert not learned(work)[2].fresh
+    _, _, other = learned(work, "ways=[{use: rules.Rules}]", "choose.trials=1")
+    champion = bundle(work, other.folder)
+    pack = FAMILY.judge(work, plan, prepared, run, champion)
+    followed = pd.read_csv(pack.folder / "followed.csv")
+    old = followed[followed["segment"] != "none before"]
+    assert set(old["segment"]) == {s.id for s in champion.answer.segments}
+    test = pd.read_parquet(run.folder / "test.parquet")
+    assert old["customers"].sum() == len(test)
+    metrics = pd.read_csv(pack.folder / "metrics.csv")
+    assert "champion" in set(metrics["answer"])
+    assert pack.manifest["facts"]["against_champion"] == champion.digest
+
+
+def test_edited_names_survive_retraining(work: Workspace) -> None:
+    """Lines of names.yaml, edited, name what is learned anew with another seed."""
+    plan, prepared, run = learned(work)
+    pack = FAMILY.judge(work, plan, prepared, run, None)
+    lines = yaml.safe_load((pack.folder / "names.yaml").read_text())["names"]
+    for line in lines:
+        line |= {"id": f"X{line['id']}", "name": f"ours {line['id']}"}
+    _, _, again = learned(work, f"names={json.dumps(lines)}", "seed=8")
+    before = {s.id: s.medians for s in bundle(work, run.folder).answer.segments}
+    kept = [s for s in bundle(work, again.folder).answer.segments if s.id.startswith("X")]
+    assert len(kept) >= len(lines) - 1
+    for segment in kept:
+        assert segment.name == f"ours {segment.id[1:]}"
+        assert segment.words.startswith(segment.name)
+        then = before[segment.id[1:]]
+        distances = {
+            i: sum(
+                abs(np.log1p(segment.medians[c]) - np.log1p(m[c])) for c in ACTIVITY
+            ) for i, m in before.items()
+        }  # fmt: skip
+        assert then is before[min(distances, key=lambda i: distances[i])]
+
+
+def test_a_new_version_keeps_the_letters_of_the_champion(work: Workspace, tmp_path: Path) -> None:
+    """Learned with another seed after an approval, like segments keep letters; itself is known."""
+    place = work.model_copy(update={"registry": tmp_path / "registry"})
+    plan, prepared, one = learned(place, "ways=[{use: kmeans.KMeans, config: {k: 4}}]")
+    record, digest = Record(place.registry), one.manifest["facts"]["digest"]
+    for event in ("registered", "approved"):
+        record.append(event, "segments", 1, digest, "us", "a test", {})
+    assert not FAMILY.learn(place, plan, prepared, Progress("segments", FAMILY.stages)).fresh
+    ways = "ways=[{use: kmeans.KMeans, config: {k: 5}}]"
+    _, _, two = learned(place, ways, "seed=9")
+    assert two.manifest["facts"]["follows"] == digest
+    before, after = (bundle(place, run.folder).answer.segments for run in (one, two))
+    names = {s.id: s.name for s in before}
+    kept = [s for s in after if s.id in names]
+    assert len(kept) == 4
+    assert all(s.name == names[s.id] for s in kept)
+    (new,) = (s for s in after if s.id not in names)
+    assert new.id == "E"
+    assert not learned(place, ways, "seed=9")[2].fresh
+
+
+def test_margins_are_confident_where_refits_agree(work: Workspace) -> None:
+    """Customers told surely are those that refits put there: the share is the mean confidence."""
+    _, _, run = learned(work)
+    history = pd.read_parquet(run.folder / "history.parquet")
+    assert history["confidence"].between(0, 1).all()
+    assert history.groupby("cutoff").size().gt(50).all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("ways=[{use: kmeans.Nothing}]", "defines no such part"),
+        ("ways=[{use: kmeans.KMeans, config: {k: 1}}]", "greater than or equal to 2"),
+        ("gates={accuracy: {min: 0.5}}", "unknown metric"),
+        ("gates={segments: {beats_baseline: true}}", "no better or worse"),
+        ("gates={bootstrap_ari: {champion_margin: 0.1}}", "not measured of a champion"),
+        ("cutoffs={snapshots: [end-100d]}", "needs a clock"),
+        ("choose.k=[5, 3]", "fewest and most clusters"),
+        ("nothing=1", "unknown key"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_data_are_read(
+    setting: str, said: str, place: Workspace
+) -> None:
+    """Each mistake by name."""
+    with pytest.raises(ConfigError, match=said):
+        planned(place, setting)
+
+
+def test_columns_that_are_not_there_are_all_named(work: Workspace) -> None:
+    """Every place and column at once, with the remedy."""
+    with pytest.raises(ConfigError, match="does not fit its features") as error:
+        learned(work, "columns={activity: [web__visits, rfm__recency_days]}", "value=nothing")
+    assert "columns.activity: no column 'web__visits'" in str(error.value)
+    assert "value: no column 'nothing'" in str(error.value)

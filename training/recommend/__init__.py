@@ -1,0 +1,1 @@
+"""Recommendations: candidates by makers, order by rankers, each item explained exactly."""

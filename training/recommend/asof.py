@@ -1,0 +1,149 @@
+"""A source as seen from one cutoff: histories, the catalogue then known, and what followed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from features import columns as c
+from features.tables import Tables
+from features.views import View
+from training.recommend.catalogue import Attributes
+from training.recommend.histories import Histories, Ints
+
+MINOR = 100.0
+WORDS = ("name", c.CATEGORY, "brand")
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """What was known at a cutoff, and the truth of the window after it."""
+
+    cutoff: datetime
+    customers: Ints
+    """Internal ids, ascending: whoever bought anything before."""
+    past: Histories
+    attributes: Attributes
+    truth: sp.csr_matrix
+    """1 = bought in the window, shape (n_customers, n_items); items known at the cutoff."""
+    beyond: Ints
+    """Further items that each customer bought and that were not known at the cutoff."""
+
+    def take(self, places: Ints) -> "AsOf":
+        """Some of the customers; what is known of items stays everyone's."""
+        return AsOf(
+            self.cutoff, self.customers[places], self.past.take(places), self.attributes,
+            self.truth[places], self.beyond[places],
+        )  # fmt: skip
+
+    @property
+    def asked(self) -> Ints:
+        """Places of the customers who bought anything in the window."""
+        return np.flatnonzero(np.diff(self.truth.indptr) + self.beyond > 0)
+
+
+def read_asof(tables: Tables, cutoff: datetime, horizon_days: int, maturity_days: int) -> AsOf:
+    """Histories before ``cutoff`` and purchases of ``[cutoff, cutoff + horizon)``."""
+    view = tables.asof([cutoff])
+    lines = _bought(view).to_pyarrow()
+    sold, listed = lines[c.PRODUCT].to_numpy(zero_copy_only=False), _listed(view)
+    products = np.array(sorted({*sold.tolist(), *listed}), dtype=object)
+    place = {code: i for i, code in enumerate(products)}
+    ids = lines[c.CUSTOMER].to_numpy()
+    customers = np.unique(ids)
+    days = lines["day"].to_numpy()
+    columns = {
+        "customer": np.searchsorted(customers, ids),
+        "item": np.array([place[code] for code in sold], np.int64),
+        "age": _day(cutoff) - days,
+        "quantity": lines[c.QUANTITY].to_numpy(),
+        "amount": lines[c.AMOUNT].to_numpy() / MINOR,
+    }
+    past = Histories.of(columns, len(customers), len(products))
+    following = _bought(tables.following([cutoff], horizon_days, maturity_days)).to_pyarrow()
+    truth, beyond = _truth(following, customers, place)
+    return AsOf(cutoff, customers, past, _attributes(products, listed), truth, beyond)
+
+
+def read_lines(tables: Tables, cutoff: datetime) -> pd.DataFrame:
+    """Purchases before ``cutoff`` as a bundle takes them.
+
+    Returns
+    -------
+    DataFrame
+        ``customer_id``, ``product_id``, ``days_ago`` (1 = the day before the cutoff), ``quantity``.
+    """
+    lines = _bought(tables.asof([cutoff])).to_pyarrow().to_pandas()
+    return pd.DataFrame(
+        {
+            c.CUSTOMER: lines[c.CUSTOMER],
+            c.PRODUCT: lines[c.PRODUCT],
+            "days_ago": (_day(cutoff) - lines["day"]).astype(float),
+            "quantity": lines[c.QUANTITY].astype(float),
+        }
+    )
+
+
+def _bought(view: View) -> ir.Table:
+    """Lines of goods that were kept: net of what was taken back, as far as known then."""
+    lines = view.order_lines
+    kept = lines.group_by([c.CUSTOMER, c.ORDER_REF, c.PRODUCT]).aggregate(
+        time=lines[c.EVENT_TIME].min(where=~lines[c.IS_RETURN]),
+        **{c.QUANTITY: lines[c.QUANTITY].sum(), c.AMOUNT: lines[c.AMOUNT].sum()},
+    )
+    kept = kept.filter(kept.time.notnull(), kept[c.QUANTITY] > 0)  # noqa: PD004  (Ibis)
+    return kept.select(
+        c.CUSTOMER, c.PRODUCT,
+        day=(kept.time.truncate("D").epoch_seconds() // 86_400).cast("int64"),
+        **{name: kept[name].cast("int64") for name in (c.QUANTITY, c.AMOUNT)},
+    ).order_by([c.CUSTOMER, "day", c.PRODUCT])  # fmt: skip
+
+
+def _listed(view: View) -> dict[str, dict[str, object]]:
+    """Product -> what the source said of it last before the cutoff."""
+    if not view.has("products"):
+        return {}
+    latest = view.latest("products", by=(c.PRODUCT,))
+    rows = latest.select(c.PRODUCT, *WORDS, "price_minor").to_pyarrow().to_pylist()
+    return {row[c.PRODUCT]: row for row in rows}
+
+
+def _attributes(products: np.ndarray, listed: dict[str, dict[str, object]]) -> Attributes:
+    codes = tuple(str(code) for code in products)
+    if not listed:
+        return Attributes(codes)
+    rows = [listed.get(code, {}) for code in codes]
+    names, categories, brands = (tuple(str(r.get(w) or "") for r in rows) for w in WORDS)
+    minor = [row.get("price_minor") for row in rows]
+    prices = np.array([np.nan if m is None else float(str(m)) / MINOR for m in minor])
+    names, categories, brands = (
+        words if any(words) else () for words in (names, categories, brands)
+    )
+    return Attributes(codes, names, categories, brands, prices)
+
+
+def _truth(
+    following: "object", customers: Ints, place: dict[str, int]
+) -> tuple[sp.csr_matrix, Ints]:
+    ids = following[c.CUSTOMER].to_numpy()  # type: ignore[index]
+    at = np.minimum(np.searchsorted(customers, ids), max(len(customers) - 1, 0))
+    known = customers[at] == ids if len(customers) else np.zeros(len(ids), bool)
+    codes = following[c.PRODUCT].to_numpy(zero_copy_only=False)[known]  # type: ignore[index]
+    owner = at[known]
+    item = np.array([place.get(code, -1) for code in codes], np.int64)
+    shape = (len(customers), len(place))
+    made = sp.csr_matrix(
+        (np.ones(int((item >= 0).sum())), (owner[item >= 0], item[item >= 0])), shape
+    )
+    made.sum_duplicates()
+    made.data[:] = 1.0
+    new = {(int(o), code) for o, code, i in zip(owner, codes, item, strict=True) if i < 0}
+    beyond = np.bincount(np.array([o for o, _ in new], np.int64), minlength=len(customers))
+    return made, beyond.astype(np.int64)
+
+
+def _day(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1)).days

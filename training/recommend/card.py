@@ -1,0 +1,146 @@
+"""The card of recommendations."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from training import card
+from training.card import Case
+from training.gates import CANDIDATE, Compared
+from training.recommend.bundle import ListsAnswer
+from training.recommend.explain import FAMILIES
+from training.report import Section, pairs
+
+SHOWN = ("ndcg_at_10", "recall_at_10", "hit_rate_at_10")
+LISTS = {
+    "all": "everything the customer bought in the window",
+    "repeat": "what of it the customer had bought before",
+    "discovery": "what of it the customer had never bought",
+    "cold": "everything, for customers who had come once",
+}
+SAID = {
+    "coverage_at_10": "share of offered items that are on anybody's list",
+    "novelty_at_10": "mean self-information of listed items, bits; higher = less bought",
+    "diversity_at_10": "1 - mean likeness of two items of a list",
+    "popularity_at_10": "mean popularity rank of listed items, 0 = the most bought",
+}
+
+
+@dataclass(frozen=True)
+class ListsCase(Case):
+    """A run of recommendations and what judging it found."""
+
+    judged: Compared
+    answer: ListsAnswer
+    trials: pd.DataFrame
+    splits: pd.DataFrame
+    categories: pd.DataFrame
+    """Shares of categories bought before, listed, and bought after."""
+    importance: pd.DataFrame
+
+
+def sections(case: ListsCase) -> list[Section]:
+    """Everything that the card says."""
+    makers = ", ".join(part.use for part in case.answer.makers)
+    return [
+        card.identity(case, f"lists of {case.answer.items:,} items; candidates by {makers}"),
+        card.gates(case),
+        *[_metrics(case, name) for name in LISTS],
+        _differences(case),
+        _beyond(case),
+        _categories(case),
+        _families(case),
+        _learning(case),
+        _bundle(case),
+        card.leakage(case),
+        card.data(case),
+        card.limits(case),
+        card.again(case),
+    ]
+
+
+def _metrics(case: ListsCase, name: str) -> Section:
+    table = case.judged.table()
+    wanted = [f"{name}_{metric}" for metric in SHOWN]
+    own = table[table["metric"].isin(wanted)]
+    cells = own.assign(cell=card.with_intervals(own, "value"))
+    wide = cells.pivot_table(
+        index="answer", columns="metric", values="cell", aggfunc="first", sort=False
+    ).reset_index()
+    text = (
+        f"Truth: {LISTS[name]}, in [{case.test:%Y-%m-%d}, {case.matured:%Y-%m-%d}). Full ranking "
+        "of the catalogue, no sampled negatives; recall divides by all true items, those that were "
+        f"not sold before the cutoff included ({case.facts['beyond_share']:.1%} of all). "
+        f"Intervals: {case.plan.config.bootstrap} bootstrap draws over customers. metrics.csv has "
+        "lists of 5 and of 20, too."
+    )
+    return Section(f"List: {name}", [text], wide, ("ndcg", "recall_by_k") if name == "all" else ())
+
+
+def _differences(case: ListsCase) -> Section:
+    paired = case.judged.differences()
+    own = paired[paired["metric"].str.endswith("ndcg_at_10")]
+    text = (
+        "Paired differences in NDCG@10 on the same customers and draws; above 0 = the candidate is "
+        f"better. Champion: {case.champion_note or 'compared'}."
+    )
+    table = card.beside(own, "against", card.with_intervals(own, "better_by", sign="+"))
+    return Section("Candidate against each other answer", [text], table)
+
+
+def _beyond(case: ListsCase) -> Section:
+    table = case.judged.table()
+    own = table[table["metric"].isin(SAID)]
+    wide = own.pivot_table(index="metric", columns="answer", values="value", sort=False).round(4)
+    wide = wide.reset_index()
+    wide.insert(1, "what", [SAID[m] for m in wide["metric"]])
+    return Section("Beyond accuracy", ["Lists of 10 of everything."], wide, ("coverage",))
+
+
+def _categories(case: ListsCase) -> Section:
+    text = "Shares of categories: what was bought before, what is listed, what was bought after."
+    if case.categories.empty:
+        return Section("Calibration of categories", [text, "The source names no categories."])
+    return Section("Calibration of categories", [text], case.categories.round(4), ("categories",))
+
+
+def _families(case: ListsCase) -> Section:
+    text = (
+        "Scores are taken apart exactly (TreeSHAP); columns are added up by family. Mean size of "
+        "each family's contribution over lists of invented customers."
+    )
+    table = case.importance.copy()
+    table["what"] = table["family"].map(FAMILIES)
+    return Section("What moves the order", [text], table.round(4), ("importance",))
+
+
+def _learning(case: ListsCase) -> Section:
+    value = float(case.judged.draws[CANDIDATE]["all_ndcg_at_10"][0])
+    text = [
+        "At every cutoff makers are fitted to what was known then; rankers learn on earlier "
+        "cutoffs, whose windows end by the test cutoff. Settings are chosen on the last teaching "
+        "cutoff, learned before it, and learn again from all; the test cutoff is looked at once "
+        f"(NDCG@10 {value:.4f}).",
+        "One setting was given, so none was chosen."
+        if case.trials.empty
+        else "search.csv has every trial: "
+        + "; ".join(
+            f"{row['list']}: {row['objectives']}, {row['trees']} trees, depth {row['max_depth']}, "
+            f"{row['ndcg_at_10']:.4f}{' (chosen)' if row['chosen'] else ''}"
+            for _, row in case.trials.iterrows()
+        )
+        + ".",
+    ]
+    return Section("How it was learned", text, case.splits)
+
+
+def _bundle(case: ListsCase) -> Section:
+    facts = {
+        "items": f"{case.answer.items:,}, as they were known at {case.answer.cutoff}",
+        "customers in the bundle": "none: histories are posted with each request",
+        "of whom nothing is known": "last year's season, then what sells lately; the reply says so",
+        "test customers without a usable history": f"{case.facts['fallback_share']:.2%}",
+    }
+    return Section(
+        "What is shipped", ["Item arrays go stale: run the pipeline often."], pairs(facts)
+    )

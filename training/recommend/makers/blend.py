@@ -1,0 +1,67 @@
+"""A simple blend: own habits beside EASE, each scaled to a customer's best score."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from features.settings import Strict
+from training.contract import Floats
+from training.recommend.histories import Histories
+from training.recommend.makers import Shop
+from training.recommend.makers.ease import Ease, EaseConfig
+from training.recommend.makers.personal import Decayed, DecayedConfig
+
+
+class BlendConfig(Strict):
+    """Both settings, and how they are mixed."""
+
+    own_share: float = Field(default=0.7, ge=0, le=1)
+    own: DecayedConfig = DecayedConfig(popularity=0.001)
+    ease: EaseConfig = EaseConfig()
+
+
+class Blend:
+    """``own_share * decayed + (1 - own_share) * EASE``: what a ranker has to beat."""
+
+    config: BlendConfig
+    keeps_customers = False
+
+    def __init__(self, config: BlendConfig) -> None:
+        self.config = config
+        self._own, self._ease = Decayed(config.own), Ease(config.ease)
+
+    def fit(self, past: Histories, shop: Shop) -> None:
+        """Fit both."""
+        self._own.fit(past, shop)
+        self._ease.fit(past, shop)
+
+    def score(self, past: Histories) -> Floats:
+        """The weighted sum."""
+        share = self.config.own_share
+        own, ease = self._own.score(past), self._ease.score(past)
+        return share * own / _best(own) + (1 - share) * ease / _best(ease)
+
+    def parts(self, past: Histories, item: int) -> dict[int, float]:
+        """What past items add; the item's popularity comes of nobody's past and is not in it."""
+        share, made = self.config.own_share, dict[int, float]()
+        for weight, maker in ((share, self._own), (1 - share, self._ease)):
+            scale = weight / float(_best(maker.score(past))[0, 0])
+            for h, added in maker.parts(past, item).items():
+                made[h] = made.get(h, 0.0) + scale * added
+        return made
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """Arrays of both."""
+        return self._own.save() | self._ease.save()
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Restore what :meth:`save` gave."""
+        self._own.load(arrays)
+        self._ease.load(arrays)
+
+
+def _best(scores: Floats) -> Floats:
+    return np.asarray(np.maximum(scores.max(axis=1, keepdims=True), 1e-12))

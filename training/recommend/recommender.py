@@ -1,0 +1,109 @@
+"""Both stages together: from histories to ordered candidates, and back to reasons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from training.contract import Floats
+from training.recommend.histories import Histories, Ints
+from training.recommend.makers.linear import Linear
+from training.recommend.pairs import Candidates
+from training.recommend.ranker import Ranker, Taught
+from training.recommend.shelf import Shelf
+
+if TYPE_CHECKING:
+    from training.recommend.asof import AsOf
+
+ALL, DISCOVERY = "all", "discovery"
+RANKERS = (ALL, DISCOVERY)
+"""One ranker orders everything, one what a customer never bought: they are different tasks."""
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Makers and rankers as of one moment; holds items, never customers."""
+
+    shelf: Shelf
+    rankers: dict[str, Ranker]
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the rankers."""
+        return self.shelf.columns
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Product code -> place in the catalogue."""
+        return {code: i for i, code in enumerate(self.shelf.attributes.products)}
+
+    @cached_property
+    def alike(self) -> sp.csr_matrix:
+        """How much alike two items are: the larger of bought by the same and described alike."""
+        return self._links("cosine").maximum(self._links("content"))
+
+    @cached_property
+    def together(self) -> sp.csr_matrix:
+        """What goes into one basket."""
+        return self._links("together")
+
+    def _links(self, name: str) -> sp.csr_matrix:
+        found, n = self.shelf.makers.get(name), len(self.shelf.attributes.products)
+        return found.links if isinstance(found, Linear) else sp.csr_matrix((n, n))
+
+    def rank(self, past: Histories) -> tuple[Candidates, dict[str, Floats]]:
+        """Candidates of one shard of customers and both rankers' scores."""
+        found = self.shelf.candidates(past)
+        return found, {name: ranker.score(found.X) for name, ranker in self.rankers.items()}
+
+    def lists(self, past: Histories, k: int) -> dict[str, Ints]:
+        """The best ``k`` items of each list, shape (n_customers, k), -1 = none left.
+
+        ``all`` and ``repeat`` by the first ranker, ``discovery`` by the second.
+        """
+        made: dict[str, list[Ints]] = {"all": [], "repeat": [], "discovery": []}
+        for _, some in past.shards(self.shelf.config.shard):
+            found, scores = self.rank(some)
+            for name, ranker, kept in (
+                ("all", ALL, np.ones(len(found.item), bool)),
+                ("repeat", ALL, found.bought),
+                ("discovery", DISCOVERY, ~found.bought),
+            ):
+                chosen = found.customer[kept], found.item[kept], scores[ranker][kept]
+                made[name].append(first(*chosen, len(some), k))
+        return {name: np.vstack(parts) for name, parts in made.items()}
+
+
+def first(customer: Ints, item: Ints, score: Floats, n_customers: int, k: int) -> Ints:
+    """The ``k`` best of each customer's pairs, shape (n_customers, k); equal scores by item."""
+    order = np.lexsort((item, -score, customer))
+    owner = customer[order]
+    place = np.arange(len(order)) - np.searchsorted(owner, owner)
+    kept = place < k
+    made = np.full((n_customers, k), -1, np.int64)
+    made[owner[kept], place[kept]] = item[order][kept]
+    return made
+
+
+def teach(shelf: Shelf, seen: "AsOf") -> dict[str, Taught]:
+    """Candidates of the customers of ``seen`` with what they bought, for each ranker."""
+    blocks: dict[str, list[tuple[np.ndarray, Floats, Ints]]] = {name: [] for name in RANKERS}
+    for shard, some in seen.past.shards(shelf.config.shard):
+        found = shelf.candidates(some)
+        truth = seen.truth[shard]
+        y = np.asarray(truth[found.customer, found.item]).ravel().astype(np.float64)
+        for name, kept in ((ALL, slice(None)), (DISCOVERY, ~found.bought)):
+            owner = found.customer[kept]
+            sizes = np.bincount(owner, minlength=len(some))
+            blocks[name].append((found.X[kept], y[kept], sizes[sizes > 0]))
+    return {name: Taught(*_joined(parts)) for name, parts in blocks.items()}
+
+
+def _joined(
+    parts: Sequence[tuple[np.ndarray, Floats, Ints]],
+) -> tuple[np.ndarray, Floats, Ints]:
+    X, y, sizes = (np.concatenate(side) for side in zip(*parts, strict=True))
+    return X, y, sizes

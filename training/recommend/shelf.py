@@ -1,0 +1,82 @@
+"""The first stage as of one moment: demand, fitted makers, and the candidates they name."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import Field
+
+from features.settings import Part, Strict, resolve
+from training.contract import Floats
+from training.recommend.catalogue import Attributes, Demand, demand
+from training.recommend.histories import Histories
+from training.recommend.makers import HOME, Maker, Shop
+from training.recommend.pairs import Candidates, choose, columns, describe
+
+
+class ShelfConfig(Strict):
+    """How candidates are found."""
+
+    each: int = Field(default=40, ge=1)
+    """Items that each maker names, once of all items and once of those never bought."""
+    bought: int = Field(default=120, ge=0)
+    """At most so many items bought before."""
+    stale_days: int = Field(default=365, ge=1)
+    """Items that nobody bought for so long are not offered."""
+    shard: int = Field(default=256, ge=1)
+    """Customers that are worked on together: bounds memory."""
+
+
+class Shelf:
+    """Items as they are known at a moment, and makers fitted to everyone's past before it."""
+
+    def __init__(self, config: ShelfConfig, horizon_days: int, makers: Mapping[str, Maker]) -> None:
+        self.config = config
+        self.horizon_days = horizon_days
+        self.makers = dict(makers)
+        self.attributes: Attributes
+        self.demand: Demand
+
+    def fit(self, past: Histories, attributes: Attributes) -> "Shelf":
+        """Count demand and fit every maker."""
+        self.attributes, self.demand = attributes, demand(past, self.horizon_days)
+        for maker in self.makers.values():
+            maker.fit(past, self.shop)
+        return self
+
+    @property
+    def shop(self) -> Shop:
+        """What makers may know of the items."""
+        return Shop(self.attributes, self.demand, self.horizon_days)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the candidates' rows."""
+        return columns(list(self.makers))
+
+    @property
+    def offered(self) -> np.ndarray:
+        """Which items may be listed: sold before the moment, and not too long ago."""
+        last = np.nan_to_num(self.demand.last_days, nan=np.inf)
+        return self.demand.sold & (last <= self.config.stale_days)
+
+    def scores(self, past: Histories) -> dict[str, Floats]:
+        """What each maker says, shape (n_customers, n_items)."""
+        return {name: maker.score(past) for name, maker in self.makers.items()}
+
+    def candidates(self, past: Histories) -> Candidates:
+        """The pairs worth ranking with their rows; for one shard of customers."""
+        scores = self.scores(past)
+        chosen = choose(past, scores, self.offered, self.config.each, self.config.bought)
+        return describe(
+            past, scores, chosen, self.demand, self.attributes, self.horizon_days
+        )  # fmt: skip
+
+
+def by_name(parts: Sequence[Part]) -> dict[str, Part]:
+    """Parts of a YAML by the name of what they use: the class in lower case."""
+    return {part.use.rpartition(".")[2].lower(): part for part in parts}
+
+
+def named_makers(parts: Sequence[Part]) -> dict[str, Maker]:
+    """The makers that parts of a YAML describe, by name."""
+    return {name: resolve(HOME, part) for name, part in by_name(parts).items()}

@@ -1,0 +1,87 @@
+"""Words for what sets a segment apart, deterministic, from the columns that stand out."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from features.schema import FeatureColumn
+from training.contract import Floats
+
+NOTABLE, STRONG = 0.35, 1.5
+"""Distances of means, in standard deviations, from which a trait is named, and named "very"."""
+MOST_TRAITS = 5
+"""Traits after which two segments with the same name are numbered."""
+
+# Trait, its columns, what little and what much of it is called; the commonest traits first.
+TRAITS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
+    ("recency", ("rfm__recency_days",), "recent", "long silent"),
+    ("frequency", ("orders__orders_365d", "rfm__frequency_orders"), "rare", "frequent"),
+    ("value", ("orders__spend_365d", "orders__spend_total"), "low spend", "high spend"),
+    ("basket", ("rfm__monetary_value", "orders__basket_value_365d"), "small baskets",
+     "large baskets"),
+    ("tenure", ("rfm__T_days",), "new", "long known"),
+    ("breadth", ("assortment__products_365d", "assortment__products_total"), "few products",
+     "many products"),
+    ("returns", ("orders__refund_rate_365d",), "no returns", "many returns"),
+    ("discounts", ("orders__discount_share_365d",), "full price", "discounts"),
+    ("weekends", ("cadence__weekend_share",), "weekdays", "weekends"),
+    ("evenings", ("cadence__evening_share",), "by day", "evenings"),
+)  # fmt: skip
+
+
+def names(shifts: Floats, columns: Sequence[str]) -> list[str]:
+    """A different name for each segment, from its two traits that stand out most, or more.
+
+    Parameters
+    ----------
+    shifts
+        Mean of each segment less that of everybody, in standard deviations, shape
+        (n_segments, n_columns); NaN where nothing is known.
+    """
+    ranked = [_traits(row, columns) for row in shifts]
+    lengths = [2] * len(ranked)
+    for _ in range(MOST_TRAITS):
+        made = [
+            ", ".join(traits[:n]).capitalize() or "Average"
+            for traits, n in zip(ranked, lengths, strict=True)
+        ]
+        lengths = [n + (made.count(name) > 1) for n, name in zip(lengths, made, strict=True)]
+    return [
+        f"{name} {made[: i + 1].count(name)}" if made.count(name) > 1 else name
+        for i, name in enumerate(made)
+    ]
+
+
+def _traits(shift: Floats, columns: Sequence[str]) -> list[str]:
+    """The traits of one segment, the strongest first; of equal ones the commoner."""
+    found: list[tuple[float, int, str]] = []
+    for place, (_, known, little, much) in enumerate(TRAITS):
+        column = next((name for name in known if name in columns), None)
+        away = float("nan") if column is None else float(shift[columns.index(column)])
+        if not np.isnan(away) and abs(away) >= NOTABLE:
+            very = "very " if abs(away) >= STRONG else ""
+            found.append((-round(abs(away), 6), place, very + (much if away > 0 else little)))
+    return [word for _, _, word in sorted(found)]
+
+
+def sentence(name: str, facts: Mapping[str, float], horizon_days: int) -> str:
+    """The segment in words and numbers."""
+    return (
+        f"{name}: {facts['share']:.0%} of customers, {facts['value_share']:.0%} of value, "
+        f"{facts['buying']:.0%} bought in the following {horizon_days} days"
+    )
+
+
+def reason(column: FeatureColumn, value: float, contribution: float, currency: str) -> str:
+    """What a column adds to the margin, as a short sentence."""
+    way = "speaks for the segment" if contribution > 0 else "speaks for the runner-up"
+    told = way if contribution else "says nothing here"
+    return f"{column.meaning} is {said(column, value, currency)}: {told}"
+
+
+def said(column: FeatureColumn, value: float, currency: str) -> str:
+    """A value with its unit; what a missing one says."""
+    if np.isnan(value):
+        return f"unknown ({column.missing})"
+    unit = {"ratio": "", "currency": currency}.get(column.unit, column.unit)
+    return f"{value:,.2f}".rstrip("0").rstrip(".") + (f" {unit}" if unit else "")
