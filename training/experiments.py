@@ -250,6 +250,7 @@ def rerun(place: Workspace, name: str) -> pd.DataFrame:
         If the pack lacks its settings.
     """
     from features.progress import Progress
+    from training.pack import build_pack
     from training.pipeline import JUDGING, PREPARING, load_plan, prepare
 
     then = version(place, name)
@@ -263,7 +264,7 @@ def rerun(place: Workspace, name: str) -> pd.DataFrame:
         learned = plan.family.learn(apart, plan, prepared, progress)
         opponent = _opponent(place, then)
         with progress.stage("judge"):
-            pack = plan.family.judge(apart, plan, prepared, learned, opponent)
+            pack = build_pack(apart, plan, prepared, learned, opponent)
         digest = learned.manifest["facts"]["digest"]
         now = replace(then, pack=pack.folder, status="made again", digest=digest)
         return _differences(then, now)

@@ -1,6 +1,7 @@
 """Families of questions: how answers of a kind are learned and judged, behind one protocol."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from features.progress import Progress
@@ -58,8 +59,9 @@ class Family(Protocol):
         prepared: "Prepared",
         learned: Published,
         champion: Loaded | None,
-    ) -> Published:
-        """Publish the review pack of what was learned, or recognise it."""
+        folder: Path,
+    ) -> dict[str, Any]:
+        """Judge what was learned and write its review pack into ``folder``; the pack's facts."""
         ...
 
 

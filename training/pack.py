@@ -3,7 +3,7 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,21 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = ("features", "training", "serving", "configs", "requirements.lock")
 
 
-def publish_pack(
+def build_pack(
     place: Workspace,
     plan: AnyPlan,
+    prepared: Prepared,
     learned: Published,
     champion: Loaded | None,
-    write: Callable[[Path], dict[str, Any]],
 ) -> Published:
-    """What ``write`` writes, once per champion that it is judged against."""
+    """The review pack that the plan's family writes, once per champion it is judged against."""
     against = champion.digest if champion else ""
     # The tree is in the key: the same code, committed after the run, gives a pack fit for release.
     key = fingerprint(learned.manifest["key"], plan.config, against, code_state()["tree"])
+
+    def write(folder: Path) -> dict[str, Any]:
+        return plan.family.judge(place, plan, prepared, learned, champion, folder)
+
     return publish(place.store / "packs" / plan.config.name, key, write)
 
 

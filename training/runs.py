@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from features.progress import Progress
 from features.settings import Workspace
 from features.store import Published
+from training.pack import build_pack
 from training.pipeline import JUDGING, PREPARING, AnyPlan, prepare
 from training.record import Entry, Record, champion
 from training.review import bundle_of, mirror
@@ -31,7 +32,7 @@ def run(place: Workspace, plan: AnyPlan) -> Done:
     entries = Record(place.registry).entries(plan.config.name)
     with progress.stage("judge"):
         opponent = _opponent(entries, learned.manifest["facts"]["digest"])
-        pack = family.judge(
+        pack = build_pack(
             place, plan, prepared, learned, bundle_of(place, opponent) if opponent else None
         )
         if not pack.fresh:

@@ -14,7 +14,7 @@ from training.recommend.config import ListsConfig, ListsPlan
 from training.recommend.evaluate import METRICS, UNDIRECTED
 from training.recommend.learn import blocks_of, chosen, fitted, read_cutoffs, write_learned
 from training.recommend.makers import HOME
-from training.recommend.pack import build_pack
+from training.recommend.pack import write_pack
 
 
 class ListsFamily:
@@ -84,9 +84,10 @@ class ListsFamily:
         prepared: Prepared,
         learned: Published,
         champion: Loaded | None,
-    ) -> Published:
+        folder: Path,
+    ) -> dict[str, Any]:
         """The review pack: lists beside every baseline's on the same customers."""
-        return build_pack(place, plan, prepared, learned, champion)
+        return write_pack(place, plan, prepared, learned, champion, folder)
 
 
 FAMILY = ListsFamily()

@@ -30,22 +30,7 @@ from training.recommend.shelf import named_makers
 ADDITIVITY = 1e-4
 
 
-def build_pack(
-    place: Workspace,
-    plan: ListsPlan,
-    prepared: Prepared,
-    learned: Published,
-    champion: Loaded | None,
-) -> Published:
-    """Judge the candidate beside baselines, once per champion, and write the pack."""
-
-    def write(folder: Path) -> dict[str, Any]:
-        return _write(place, plan, prepared, learned, champion, folder)
-
-    return pack.publish_pack(place, plan, learned, champion, write)
-
-
-def _write(
+def write_pack(
     place: Workspace,
     plan: ListsPlan,
     prepared: Prepared,
@@ -53,6 +38,7 @@ def _write(
     champion: Loaded | None,
     folder: Path,
 ) -> dict[str, Any]:
+    """Judge the candidate beside baselines, and write the pack into ``folder``."""
     config = plan.config
     made = common.load(learned.folder / "bundle", common.verifying_key(place.keys))
     assert isinstance(made, ListsBundle), "learned by this family"

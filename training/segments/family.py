@@ -16,7 +16,7 @@ from training.segments.inputs import read_splits
 from training.segments.judge import METRICS, UNDIRECTED, WITHOUT_CHAMPION
 from training.segments.learned import chosen, write_learned
 from training.segments.lineage import lineage
-from training.segments.pack import build_pack
+from training.segments.pack import write_pack
 
 
 class SegmentsFamily:
@@ -81,9 +81,10 @@ class SegmentsFamily:
         prepared: Prepared,
         learned: Published,
         champion: Loaded | None,
-    ) -> Published:
+        folder: Path,
+    ) -> dict[str, Any]:
         """The review pack: segments beside plain rules and k-means on the same customers."""
-        return build_pack(place, plan, prepared, learned, champion)
+        return write_pack(place, plan, prepared, learned, champion, folder)
 
 
 FAMILY = SegmentsFamily()

@@ -32,22 +32,7 @@ ADDITIVITY = 1e-6
 WORKED_ROWS = 12
 
 
-def build_pack(
-    place: Workspace,
-    plan: SegmentsPlan,
-    prepared: Prepared,
-    learned: Published,
-    champion: Loaded | None,
-) -> Published:
-    """Judge the candidate beside baselines and champion, once per champion, and write the pack."""
-
-    def write(folder: Path) -> dict[str, Any]:
-        return _write(place, plan, prepared, learned, champion, folder)
-
-    return pack.publish_pack(place, plan, learned, champion, write)
-
-
-def _write(
+def write_pack(
     place: Workspace,
     plan: SegmentsPlan,
     prepared: Prepared,
@@ -55,6 +40,7 @@ def _write(
     champion: Loaded | None,
     folder: Path,
 ) -> dict[str, Any]:
+    """Judge the candidate beside baselines and champion, and write the pack into ``folder``."""
     config, facts = plan.config, learned.manifest["facts"]
     made = _bundle(place, learned)
     ids = [segment.id for segment in made.answer.segments]

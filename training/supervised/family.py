@@ -24,7 +24,7 @@ from training.splits import Division, Round, split
 from training.supervised.bundle import Answer
 from training.supervised.config import SupervisedConfig, SupervisedPlan
 from training.supervised.learn import Learned, Reported, baseline_names, learn, write_learned
-from training.supervised.pack import build_pack
+from training.supervised.pack import write_pack
 from training.tune import check_space, tune
 
 
@@ -207,9 +207,10 @@ class Supervised:
         prepared: Prepared,
         learned: Published,
         champion: Loaded | None,
-    ) -> Published:
+        folder: Path,
+    ) -> dict[str, Any]:
         """The review pack: candidate beside baselines and champion on the same rows."""
-        return build_pack(place, plan, prepared, learned, champion)
+        return write_pack(place, plan, prepared, learned, champion, folder)
 
 
 FAMILY = Supervised()

@@ -43,22 +43,7 @@ WORKED_ROWS = 20
 PLANTED = "canary__label"
 
 
-def build_pack(
-    place: Workspace,
-    plan: SupervisedPlan,
-    prepared: Prepared,
-    learned: Published,
-    champion: Loaded | None,
-) -> Published:
-    """Judge the candidate beside baselines and champion, once per champion, and write the pack."""
-
-    def write(folder: Path) -> dict[str, Any]:
-        return _write(place, plan, prepared, learned, champion, folder)
-
-    return pack.publish_pack(place, plan, learned, champion, write)
-
-
-def _write(
+def write_pack(
     place: Workspace,
     plan: SupervisedPlan,
     prepared: Prepared,
@@ -66,6 +51,7 @@ def _write(
     champion: Loaded | None,
     folder: Path,
 ) -> dict[str, Any]:
+    """Judge the candidate beside baselines and champion, and write the pack into ``folder``."""
     config, facts = plan.config, learned.manifest["facts"]
     made = _bundle(place, learned)
     reported = Reported.read(learned.folder, (CANDIDATE, *baseline_names(config.baselines)))

@@ -14,6 +14,7 @@ from features.store import Published
 from tests.worlds import CONFIGS
 from training import bundle as common
 from training import pipeline
+from training.pack import build_pack
 from training.recommend.bundle import ListsBundle
 from training.recommend.family import FAMILY
 
@@ -74,7 +75,7 @@ def judged(work: Workspace) -> tuple[Published, Published]:
     progress = Progress("recommend", (*pipeline.PREPARING, *FAMILY.stages, *pipeline.JUDGING))
     prepared = pipeline.prepare(work, plan, progress)
     learned = FAMILY.learn(work, plan, prepared, progress)
-    return learned, FAMILY.judge(work, plan, prepared, learned, None)
+    return learned, build_pack(work, plan, prepared, learned, None)
 
 
 def test_gates_pass_and_every_list_is_measured(judged: tuple[Published, Published]) -> None:
@@ -124,7 +125,7 @@ def test_champion_is_judged_on_the_same_customers(
     plan = planned(work, "gates={all_ndcg_at_10: {champion_margin: 0.0}}")
     progress = Progress("recommend", (*pipeline.PREPARING, *FAMILY.stages, *pipeline.JUDGING))
     prepared = pipeline.prepare(work, plan, progress)
-    again = FAMILY.judge(work, plan, prepared, learned, champion)
+    again = build_pack(work, plan, prepared, learned, champion)
     found = pd.read_csv(again.folder / "differences.csv")
     own = found[found["against"] == "champion"]
     assert len(own) == 60

@@ -16,6 +16,7 @@ from features.store import Published
 from tests.worlds import CONFIGS
 from training import bundle as common
 from training import pipeline
+from training.pack import build_pack
 from training.record import Record
 from training.segments.bundle import SegmentsBundle
 from training.segments.family import FAMILY
@@ -90,7 +91,7 @@ def bundle(work: Workspace, folder: Path) -> SegmentsBundle:
 def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
     """Card without empty cells, plots with their tables, gates that hold, a bundle that answers."""
     plan, prepared, run = learned(work)
-    pack = FAMILY.judge(work, plan, prepared, run, None)
+    pack = build_pack(work, plan, prepared, run, None)
     facts = pack.manifest["facts"]
     assert facts["gates_passed"], [g for g in facts["gates"] if not g["passed"]]
     for name in ("profile", "sizes", "stability", "choice", "migration", "axes"):
@@ -121,7 +122,7 @@ def test_the_same_again_is_recognised_and_a_champion_is_followed(work: Workspace
     assert not learned(work)[2].fresh
     _, _, other = learned(work, "ways=[{use: rules.Rules}]", "choose.trials=1")
     champion = bundle(work, other.folder)
-    pack = FAMILY.judge(work, plan, prepared, run, champion)
+    pack = build_pack(work, plan, prepared, run, champion)
     followed = pd.read_csv(pack.folder / "followed.csv")
     old = followed[followed["segment"] != "none before"]
     assert set(old["segment"]) == {s.id for s in champion.answer.segments}
@@ -135,7 +136,7 @@ def test_the_same_again_is_recognised_and_a_champion_is_followed(work: Workspace
 def test_edited_names_survive_retraining(work: Workspace) -> None:
     """Lines of names.yaml, edited, name what is learned anew with another seed."""
     plan, prepared, run = learned(work)
-    pack = FAMILY.judge(work, plan, prepared, run, None)
+    pack = build_pack(work, plan, prepared, run, None)
     lines = yaml.safe_load((pack.folder / "names.yaml").read_text())["names"]
     for line in lines:
         line |= {"id": f"X{line['id']}", "name": f"ours {line['id']}"}
