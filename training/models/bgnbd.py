@@ -1,6 +1,5 @@
 """The published baseline: purchase histories alone, by the BG/NBD model."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from features.errors import ConfigError
 from features.settings import Strict
+from training.arrays import packed, unpacked
 from training.contract import Explanation, Floats, matrix
 from training.models import purchases
 from training.models.shapley import shapley
@@ -177,12 +177,9 @@ class BgNbd:
 
     def save(self) -> dict[str, bytes]:
         """Parameters, line, reference customer and typical gap."""
-        stream = io.BytesIO()
-        np.savez(stream, allow_pickle=False, **self._arrays)
-        return {FILE: stream.getvalue()}
+        return {FILE: packed(self._arrays)}
 
     def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
         """Restore the arrays from verified bytes."""
         self.columns = tuple(columns)
-        with np.load(io.BytesIO(files[FILE]), allow_pickle=False) as stored:
-            self._arrays = {name: stored[name] for name in stored.files}
+        self._arrays = unpacked(files[FILE])

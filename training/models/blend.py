@@ -1,6 +1,5 @@
 """Several models in one score: a weighted sum of their log-odds, weights learned out of fold."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from scipy.special import expit
 
 from features.errors import ConfigError
 from features.settings import Part, Strict, resolve
+from training.arrays import packed, unpacked
 from training.contract import Explanation, Floats, Model, matrix
 
 HOME = "training.models"
@@ -99,22 +99,19 @@ class Blend:
 
     def save(self) -> dict[str, bytes]:
         """Weights, and the files of each part under its number."""
-        stream = io.BytesIO()
-        np.savez(
-            stream, allow_pickle=False, weights=self._weights, intercept=np.array(self._intercept)
-        )
+        weights = {"weights": self._weights, "intercept": np.array(self._intercept)}
         parts = {
             f"{k}.{name}": data
             for k, model in enumerate(self._parts)
             for name, data in model.save().items()
         }
-        return {FILE: stream.getvalue(), **parts}
+        return {FILE: packed(weights), **parts}
 
     def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
         """Restore weights and parts from verified bytes."""
         self.columns = tuple(columns)
-        with np.load(io.BytesIO(files[FILE]), allow_pickle=False) as stored:
-            self._weights, self._intercept = stored["weights"], float(stored["intercept"])
+        stored = unpacked(files[FILE])
+        self._weights, self._intercept = stored["weights"], float(stored["intercept"])
         for k, model in enumerate(self._parts):
             own = {n.removeprefix(f"{k}."): b for n, b in files.items() if n.startswith(f"{k}.")}
             model.load(own, columns)

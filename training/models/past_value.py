@@ -1,6 +1,5 @@
 """The rule to beat for amounts: a customer goes on spending as in the last year."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from features.errors import ConfigError
 from features.settings import Strict
+from training.arrays import packed, unpacked
 from training.contract import Explanation, Floats, matrix
 
 FILE = "model.npz"
@@ -77,12 +77,9 @@ class PastValue:
 
     def save(self) -> dict[str, bytes]:
         """The mean."""
-        stream = io.BytesIO()
-        np.savez(stream, allow_pickle=False, centre=np.array([self._centre]))
-        return {FILE: stream.getvalue()}
+        return {FILE: packed({"centre": np.array([self._centre])})}
 
     def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
         """Restore the mean from verified bytes."""
         self.columns = tuple(columns)
-        with np.load(io.BytesIO(files[FILE]), allow_pickle=False) as stored:
-            self._centre = float(stored["centre"][0])
+        self._centre = float(unpacked(files[FILE])["centre"][0])

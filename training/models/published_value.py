@@ -1,6 +1,5 @@
 """The published forecast of spend: chance to be alive x orders x value of an order."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -10,6 +9,7 @@ from pydantic import Field
 
 from features.errors import ConfigError
 from features.settings import Strict
+from training.arrays import packed, unpacked
 from training.contract import Explanation, Floats, matrix
 from training.models import purchases
 from training.models.shapley import shapley
@@ -191,15 +191,12 @@ class PublishedValue:
 
     def save(self) -> dict[str, bytes]:
         """Parameters and the reference customer."""
-        stream = io.BytesIO()
-        np.savez(stream, allow_pickle=False, **self._arrays)
-        return {FILE: stream.getvalue()}
+        return {FILE: packed(self._arrays)}
 
     def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
         """Restore the arrays from verified bytes, ready for the first request."""
         self.columns = tuple(columns)
-        with np.load(io.BytesIO(files[FILE]), allow_pickle=False) as stored:
-            self._arrays = {name: stored[name] for name in stored.files}
+        self._arrays = unpacked(files[FILE])
         self.score(np.zeros((1, len(columns))))
 
 

@@ -1,6 +1,5 @@
 """The rule to beat: the longer ago the last order, the likelier the customer is gone."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 
 from features.errors import ConfigError
 from features.settings import Strict
+from training.arrays import packed, unpacked
 from training.contract import Explanation, Floats, matrix
 
 FILE = "model.npz"
@@ -72,12 +72,9 @@ class Recency:
 
     def save(self) -> dict[str, bytes]:
         """Intercept, slope and centre."""
-        stream = io.BytesIO()
-        np.savez(stream, allow_pickle=False, line=self._line)
-        return {FILE: stream.getvalue()}
+        return {FILE: packed({"line": self._line})}
 
     def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
         """Restore the three numbers from verified bytes."""
         self.columns = tuple(columns)
-        with np.load(io.BytesIO(files[FILE]), allow_pickle=False) as stored:
-            self._line = stored["line"]
+        self._line = unpacked(files[FILE])["line"]

@@ -1,6 +1,5 @@
 """Logistic regression on natural cubic splines of the features."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 from pydantic import Field
 
 from features.settings import Strict
+from training.arrays import packed, unpacked
 from training.contract import Explanation, Floats, category_columns, matrix
 
 FILE = "model.npz"
@@ -89,15 +89,12 @@ class Splines:
 
     def save(self) -> dict[str, bytes]:
         """All arrays in one npz file."""
-        stream = io.BytesIO()
-        np.savez(stream, allow_pickle=False, **self._arrays)
-        return {FILE: stream.getvalue()}
+        return {FILE: packed(self._arrays)}
 
     def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
         """Restore the arrays from verified bytes."""
         self.columns = tuple(columns)
-        with np.load(io.BytesIO(files[FILE]), allow_pickle=False) as stored:
-            self._arrays = {name: stored[name] for name in stored.files}
+        self._arrays = unpacked(files[FILE])
 
 
 def _knots(column: Floats, count: int) -> Floats:

@@ -1,11 +1,11 @@
 """Whether a customer buys at all, and how much if so: two boosted models of one amount."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from training.arrays import packed, unpacked
 from training.contract import Explanation, Floats, matrix
 from training.models import gbm
 from training.models.gbm import Gbm, GbmConfig
@@ -93,12 +93,10 @@ class TwoPart:
 
     def save(self) -> dict[str, bytes]:
         """Two boosters in XGBoost's own binary JSON, and the spread."""
-        stream = io.BytesIO()
-        np.savez(stream, allow_pickle=False, spread=np.array([self._spread]))
         return {
             FILES["buys"]: self._buys.save()[gbm.FILE],
             FILES["amount"]: self._amount.save()[gbm.FILE],
-            SPREAD: stream.getvalue(),
+            SPREAD: packed({"spread": np.array([self._spread])}),
         }
 
     def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
@@ -106,8 +104,7 @@ class TwoPart:
         self.columns = tuple(columns)
         self._buys.load({gbm.FILE: files[FILES["buys"]]}, columns)
         self._amount.load({gbm.FILE: files[FILES["amount"]]}, columns)
-        with np.load(io.BytesIO(files[SPREAD]), allow_pickle=False) as stored:
-            self._spread = float(stored["spread"][0])
+        self._spread = float(unpacked(files[SPREAD])["spread"][0])
 
     @property
     def unsupported(self) -> str:

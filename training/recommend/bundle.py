@@ -5,7 +5,6 @@ Beside the common files: ``items.npz`` (what is known of each item), ``maker.<na
 training time.
 """
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from features.errors import DataError
 from features.settings import Part
+from training.arrays import packed, unpacked
 from training.bundle import ANSWER, Facts, Recorded, Shown, Typed, write_files
 from training.recommend.catalogue import Attributes, Demand
 from training.recommend.lists import KINDS
@@ -149,10 +149,13 @@ class ListsBundle:
             )
         files = {
             ANSWER: self.answer.model_dump_json(indent=1).encode(),
-            ITEMS: _npz(arrays),
+            ITEMS: packed(arrays, compress=True),
             GOLDEN: json.dumps(list(self.golden), indent=1).encode(),
         }
-        files |= {f"maker.{n}.npz": _npz(maker.save()) for n, maker in shelf.makers.items()}
+        files |= {
+            f"maker.{n}.npz": packed(maker.save(), compress=True)
+            for n, maker in shelf.makers.items()
+        }
         for name, ranker in self.recommender.rankers.items():
             files |= {f"ranker.{name}.{file}": data for file, data in ranker.save().items()}
         return files
@@ -166,7 +169,7 @@ def write(made: ListsBundle, folder: Path, private: Ed25519PrivateKey) -> str:
 def parse(files: Mapping[str, bytes], digest: str) -> ListsBundle:
     """The bundle from verified bytes, with trees compiled and ready for the first request."""
     said = ListsAnswer.model_validate_json(files[ANSWER])
-    arrays = _arrays(files[ITEMS])
+    arrays = unpacked(files[ITEMS])
     shelf = Shelf(said.candidates, said.horizon_days, named_makers(said.makers))
     shelf.demand = Demand(
         **{f.name: arrays[f.name] for f in fields(Demand) if f.name != "observed_days"},
@@ -179,7 +182,7 @@ def parse(files: Mapping[str, bytes], digest: str) -> ListsBundle:
     }
     shelf.attributes = Attributes(**words, prices=arrays["said_prices"])
     for name, maker in shelf.makers.items():
-        maker.load(_arrays(files[f"maker.{name}.npz"]))
+        maker.load(unpacked(files[f"maker.{name}.npz"]))
     rankers = {}
     for name, config in said.rankers.items():
         rankers[name] = Ranker(config)
@@ -228,14 +231,3 @@ def _say(reply: dict[str, Any]) -> list[str]:
         f"{i}. {item['name'] or item['product_id']}: {item['reason']}"
         for i, item in enumerate(reply["items"][:3], 1)
     ]
-
-
-def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **arrays)
-    return stream.getvalue()
-
-
-def _arrays(data: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}

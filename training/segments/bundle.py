@@ -4,7 +4,6 @@ Beside the common files: ``space.npz``, ``cells.npz``, ``confidence.npz`` and ``
 rows and the answers given to them at training time. Answers need numpy alone.
 """
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from features.schema import FeatureColumn
 from features.settings import Part, Strict
 from training import categories
+from training.arrays import packed, unpacked
 from training.bundle import ANSWER, Facts, Recorded, Shown, Typed, write_files
 from training.contract import Explanation, Floats, matrix
 from training.segments import words
@@ -235,12 +235,10 @@ def write(
     bundle: SegmentsBundle, golden_rows: Floats, folder: Path, private: Ed25519PrivateKey
 ) -> str:
     """Write and sign the bundle with the answers to ``golden_rows``; return its digest."""
-    stream = io.BytesIO()
     answers = _answers(bundle.segmentation, golden_rows)
-    np.savez(stream, allow_pickle=False, X=golden_rows, **answers)
     files = {
         ANSWER: json.dumps(bundle.answer.model_dump(mode="json"), indent=1).encode(),
-        GOLDEN: stream.getvalue(),
+        GOLDEN: packed({"X": golden_rows, **answers}),
         **bundle.segmentation.save(),
     }
     return write_files(files, folder, private)
@@ -249,6 +247,5 @@ def write(
 def parse(files: Mapping[str, bytes], digest: str) -> SegmentsBundle:
     """The loaded segmentation, from verified bytes."""
     answer = SegmentsAnswer(**json.loads(files[ANSWER]))
-    with np.load(io.BytesIO(files[GOLDEN]), allow_pickle=False) as stored:
-        golden = Golden(**{name: stored[name] for name in stored.files})
+    golden = Golden(**unpacked(files[GOLDEN]))
     return SegmentsBundle(answer, Segmentation.load(files), digest, golden)

@@ -12,13 +12,13 @@ minus twice the log density up to a constant; value tiers crossed with clusters 
 between two segments, ``D_other - D_own``, add up over the columns exactly, whatever the way.
 """
 
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.arrays import packed, unpacked
 from training.contract import Floats
 
 FILE = "cells.npz"
@@ -134,15 +134,9 @@ class Cells:
 
     def save(self) -> dict[str, bytes]:
         """The arrays as one npz without pickle."""
-        stream = io.BytesIO()
-        np.savez(
-            stream, allow_pickle=False, segment=self.segment, offset=self.offset, lower=self.lower,
-            upper=self.upper, centre=self.centre, precision=self.precision,
-        )  # fmt: skip
-        return {FILE: stream.getvalue()}
+        return {FILE: packed({f.name: getattr(self, f.name) for f in fields(self)})}
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> "Cells":
         """Restore what :meth:`save` returned."""
-        with np.load(io.BytesIO(files[FILE]), allow_pickle=False) as stored:
-            return cls(**{name: stored[name] for name in stored.files})
+        return cls(**unpacked(files[FILE]))

@@ -1,6 +1,5 @@
 """A learned segmentation: who belongs where, how surely, why, and what would change it."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from features.schema import FeatureColumn
+from training.arrays import packed, unpacked
 from training.contract import Explanation, Floats
 from training.segments.cells import Cells, Ints
 from training.segments.space import GRID, Space
@@ -144,17 +144,13 @@ class Segmentation:
 
     def save(self) -> dict[str, bytes]:
         """File name -> bytes; npz without pickle."""
-        stream = io.BytesIO()
-        np.savez(stream, allow_pickle=False, margins=self.margins, confidences=self.confidences)
-        return {**self.space.save(), **self.cells.save(), FILE: stream.getvalue()}
+        own = packed({"margins": self.margins, "confidences": self.confidences})
+        return {**self.space.save(), **self.cells.save(), FILE: own}
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> "Segmentation":
         """Restore what :meth:`save` returned."""
-        with np.load(io.BytesIO(files[FILE]), allow_pickle=False) as stored:
-            return cls(
-                Space.load(files), Cells.load(files), stored["margins"], stored["confidences"]
-            )
+        return cls(Space.load(files), Cells.load(files), **unpacked(files[FILE]))
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ by ``log(1 + x)``; each column is centred on its median and divided by its quart
 all but a few customers is counted as lying there.
 """
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import DataError
 from features.schema import FeatureColumn
+from training.arrays import packed, unpacked
 from training.contract import Floats
 
 FILE = "space.npz"
@@ -102,18 +102,12 @@ class Space:
 
     def save(self) -> dict[str, bytes]:
         """The arrays as one npz without pickle."""
-        stream = io.BytesIO()
-        np.savez(
-            stream, allow_pickle=False, columns=np.array(self.columns), logged=self.logged,
-            centre=self.centre, scale=self.scale, low=self.low, high=self.high, grid=self.grid,
-        )  # fmt: skip
-        return {FILE: stream.getvalue()}
+        return {FILE: packed({f.name: np.array(getattr(self, f.name)) for f in fields(self)})}
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> "Space":
         """Restore what :meth:`save` returned."""
-        with np.load(io.BytesIO(files[FILE]), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = unpacked(files[FILE])
         columns = tuple(str(name) for name in arrays.pop("columns"))
         return cls(columns, **arrays)
 

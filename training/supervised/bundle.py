@@ -4,7 +4,6 @@ Beside the common files: ``calibrator.json``, the model's native files, and ``go
 and the answers given to them at training time.
 """
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from features.schema import FeatureColumn
 from features.settings import Part, resolve
 from training import categories
+from training.arrays import packed, unpacked
 from training.bundle import ANSWER, MODELS, Facts, Recorded, Shown, Typed, write_files
 from training.calibrate import Calibrator, with_shift
 from training.contract import Explanation, Floats, Model, matrix, reasons
@@ -74,18 +74,17 @@ class Golden:
 
     def save(self) -> bytes:
         """One npz file."""
-        stream, arrays = io.BytesIO(), {**vars(self)}
+        arrays = {**vars(self)}
         columns = {f"{TOLD}{name}": values for name, values in arrays.pop("told").items()}
-        np.savez(stream, allow_pickle=False, **arrays, **columns)
-        return stream.getvalue()
+        return packed({**arrays, **columns})
 
     @classmethod
     def load(cls, data: bytes) -> "Golden":
         """Restore what :meth:`save` wrote."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            names = [name for name in stored.files if name.startswith(TOLD)]
-            told = {name.removeprefix(TOLD): stored[name] for name in names}
-            return cls(**{n: stored[n] for n in stored.files if n not in names}, told=told)
+        stored = unpacked(data)
+        names = [name for name in stored if name.startswith(TOLD)]
+        told = {name.removeprefix(TOLD): stored.pop(name) for name in names}
+        return cls(**stored, told=told)
 
 
 @dataclass(frozen=True)

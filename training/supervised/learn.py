@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from features.schema import FeatureColumn
 from features.settings import Part, resolve
+from training.arrays import packed, unpacked
 from training.bundle import signing_key
 from training.calibrate import (
     CalibrateConfig,
@@ -238,10 +239,8 @@ def write_learned(
     digest = write(made, X[rows[:GOLDEN_ROWS]], folder / "bundle", private)
     reported.write(folder)
     explained = made.explain(X[np.sort(rows[:EXPLAINED_ROWS])])
-    np.savez(
-        folder / "explained.npz", allow_pickle=False,
-        base=explained.base, contributions=explained.contributions, values=explained.values,
-    )  # fmt: skip
+    sample = {k: getattr(explained, k) for k in ("base", "contributions", "values")}
+    (folder / "explained.npz").write_bytes(packed(sample))
     splits.table().to_csv(folder / "splits.csv", index=False)
     for name, learned in answers.items():
         learned.calibration.assign(answer=name).to_csv(
@@ -279,14 +278,8 @@ def write_learned(
 
 def read_explained(folder: Path, columns: tuple[FeatureColumn, ...], space: str) -> Explanation:
     """The explanation sample that :func:`write_learned` stored."""
-    with np.load(folder / "explained.npz", allow_pickle=False) as stored:
-        return Explanation(
-            stored["base"],
-            stored["contributions"],
-            stored["values"],
-            tuple(c.name for c in columns),
-            space,
-        )
+    stored = unpacked((folder / "explained.npz").read_bytes())
+    return Explanation(**stored, columns=tuple(c.name for c in columns), space=space)
 
 
 def baseline_names(parts: tuple[Part, ...]) -> list[str]:

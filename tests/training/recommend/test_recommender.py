@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.training.recommend.worlds import DAYS, HORIZON, Shop, bundle
+from training.arrays import unpacked
 from training.recommend import bundle as bundles
 from training.recommend.evaluate import Answered, compare, maker_lists, measured
 from training.recommend.ranker import Ranker, RankerConfig
@@ -81,7 +82,7 @@ def test_bundle_is_what_was_written(made: Recommender):
     }
     for name, data in files.items():
         if name.endswith(".npz"):
-            shapes = {array.shape[0] for array in bundles._arrays(data).values() if array.ndim}
+            shapes = {array.shape[0] for array in unpacked(data).values() if array.ndim}
             assert len(world_customers(made)) not in shapes, name
 
 
