@@ -57,9 +57,7 @@ def allowed(view: View, purpose: str, channel: str | None = None) -> ir.Table:
 
 def allowed_refs(stored: Stored, moment: datetime, purpose: str, channel: str | None) -> list[str]:
     """The source's own numbers of customers whose consent is in force at ``moment``, in order."""
-    tables, names = stored.open(), stored.source_ids()
-    try:
+    names = stored.source_ids()
+    with stored.open() as tables:
         found = allowed(tables.asof([moment]), purpose, channel).to_pyarrow()
-    finally:
-        tables.backend.disconnect()
     return sorted(names[number] for number in found[c.CUSTOMER].to_pylist())

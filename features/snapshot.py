@@ -173,28 +173,27 @@ def _parts(
     missing = [t for t, part in parts.items() if part is None]
     step = max(1, ROWS_A_PASS // max(stored.largest, 1))
     if missing:
-        tables = stored.open(plan.sample, plan.engine)
         chunks = [missing[start : start + step] for start in range(0, len(missing), step)]
         writing: dict[datetime, Future[Published]] = {}
-        try:
+        with (
+            stored.open(plan.sample, plan.engine) as tables,
+            ThreadPoolExecutor(available_threads()) as pool,
+        ):
             passes = Passes(tables.backend, tables.asof, sets)
-            with ThreadPoolExecutor(available_threads()) as pool:
-                for chosen in [group for chunk in chunks for group in tables.passes(chunk)]:
-                    if tables.merging:  # who is who, and so every statement, depends on the cutoff
-                        passes = Passes(tables.backend, tables.asof, sets)
-                    table = passes.at(chosen)
-                    # One pass is written while the next is computed, and not more than one.
-                    parts |= {t: written.result() for t, written in writing.items()}
-                    writing = {
-                        t: pool.submit(
-                            publish, root, keys[t],
-                            partial(_write_part, table=table, cutoff=t, sets=sets),
-                        )
-                        for t in chosen
-                    }  # fmt: skip
+            for chosen in [group for chunk in chunks for group in tables.passes(chunk)]:
+                if tables.merging:  # who is who, and so every statement, depends on the cutoff
+                    passes = Passes(tables.backend, tables.asof, sets)
+                table = passes.at(chosen)
+                # One pass is written while the next is computed, and not more than one.
                 parts |= {t: written.result() for t, written in writing.items()}
-        finally:
-            tables.backend.disconnect()
+                writing = {
+                    t: pool.submit(
+                        publish, root, keys[t],
+                        partial(_write_part, table=table, cutoff=t, sets=sets),
+                    )
+                    for t in chosen
+                }  # fmt: skip
+            parts |= {t: written.result() for t, written in writing.items()}
     return {t: part for t, part in parts.items() if part is not None}
 
 

@@ -41,6 +41,12 @@ class Tables:
     began: Mapping[str, datetime]
     """Time of each table's first row: what lies before could not be observed."""
 
+    def __enter__(self) -> "Tables":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.backend.disconnect()
+
     def passes(self, cutoffs: Sequence[datetime]) -> list[tuple[datetime, ...]]:
         """Cutoffs that one view can hold: all, or one each where accounts merge over time."""
         return [(t,) for t in cutoffs] if self.merging else [tuple(cutoffs)]
@@ -127,7 +133,7 @@ class Stored:
         return datetime.fromisoformat(self.facts["first"])
 
     def open(self, sample: float = 1.0, engine: Engine = "duckdb") -> Tables:
-        """Connect to the stored tables; ``sample`` keeps a share of the customers."""
+        """Connect to the stored tables, until closed; ``sample`` keeps a share of the customers."""
         # The folder above it, because what the engine spills must not lie in a published folder.
         backend = connect_spark() if engine == "spark" else connect(self.published.folder.parent)
         tables = {

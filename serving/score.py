@@ -1,7 +1,6 @@
 """Answers for everyone at once: the approved version over the newest features, as one file."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -106,31 +105,28 @@ def score(
     moment = publication_moment(stored, as_of)
     with progress.stage("features"):
         features = build_features(place, stored, plan.config, Moments((), moment))
-    tables = stored.open(plan.config.sample)
-    try:
-        asked = _asked(tables, plan, moment)
-        kept = asked
+    with stored.open(plan.config.sample) as tables:
+        asked = kept = _asked(tables, plan, moment)
         if purpose is not None:
             kept = _consenting(tables, moment, purpose, channel, asked)
         rows = _rows(loaded, tables, features, moment)
-    finally:
-        tables.backend.disconnect()
-    if purpose is not None and len(kept) < LEAST_AUDIENCE:
-        raise DataError(
-            f"{model}: {len(kept)} of {len(asked)} customers consent to {purpose!r}; a list of "
-            f"fewer than {LEAST_AUDIENCE} is not written, since they could be told apart"
-        )
     rows = rows[rows[c.CUSTOMER].isin(kept)].sort_values(c.CUSTOMER, ignore_index=True)
-    if rows.empty:
+    if rows.empty and purpose is None:
         raise DataError(
             f"{model}: nobody is asked about at {moment:%Y-%m-%d}; give another --as-of"
         )
-    key = fingerprint(granted.digest, features.content, code_fingerprint("training"), reasons)
     with progress.stage("answers"):
-        shards = list(_shards(place, model, key, loaded, rows, reasons, progress))
+        # Feature rows or purchase lines: what was asked with is told by both contents.
+        made_of = (granted.digest, stored.published.content, features.content, str(moment))
+        key = fingerprint(*made_of, code_fingerprint("training", "serving"), reasons)
+        answers = _answers(place, model, key, loaded, rows, reasons, progress)
+    if purpose is not None and (few := answers[c.CUSTOMER].nunique()) < LEAST_AUDIENCE:
+        raise DataError(
+            f"{model}: {few} of {len(asked)} customers consent to {purpose!r} and have an answer; "
+            f"a list of fewer than {LEAST_AUDIENCE} is not written, since they could be told apart"
+        )
     with progress.stage("write"):
         head = {"as_of": f"{moment:%Y-%m-%d}", "model": model, "version": granted.version}
-        answers = pd.concat(shards, ignore_index=True)
         _write(_named(answers, stored, loaded, head), out)
     withheld = len(asked) - len(kept)
     return Scored(out, len(answers), moment, granted.version, withheld)
@@ -156,7 +152,7 @@ def _consenting(
     return asked & set(tables.backend.to_pyarrow(found)[c.CUSTOMER].to_pylist())
 
 
-def _shards(
+def _answers(
     place: Workspace,
     model: str,
     key: str,
@@ -164,11 +160,12 @@ def _shards(
     rows: pd.DataFrame,
     reasons: int,
     progress: Progress,
-) -> Iterator[pd.DataFrame]:
-    """Answers part by part, each published on its own, so that a killed call loses one at most."""
+) -> pd.DataFrame:
+    """Answers shard by shard, each published on its own: a killed call loses one at most."""
     names = [name for name, _ in loaded.inputs]
     everyone = rows[c.CUSTOMER].unique()
     total = -(-len(everyone) // CUSTOMERS_A_SHARD)
+    shards = [pd.DataFrame({c.CUSTOMER: pd.Series(dtype="int64")})]
     for i in range(total):
         chosen = everyone[i * CUSTOMERS_A_SHARD : (i + 1) * CUSTOMERS_A_SHARD]
         part = rows[rows[c.CUSTOMER].isin(chosen)]
@@ -186,7 +183,8 @@ def _shards(
 
         made = publish(place.store / "answers" / model, f"{key}-{customers}", write)
         progress.step(i + 1, total, "shard")
-        yield pd.read_parquet(made.folder / FILE)
+        shards.append(pd.read_parquet(made.folder / FILE))
+    return pd.concat(shards[min(total, 1) :], ignore_index=True)
 
 
 def _named(

@@ -142,11 +142,8 @@ def cross(
             f"{late[-1] + gap:%Y-%m-%d}, the data {end:%Y-%m-%d}; set task.config.horizon_days to "
             f"{(end - late[-1]).days} or less"
         )
-    tables = stored.open(sample)
-    try:
+    with stored.open(sample) as tables:
         labels, unlabelled = labels_of(tables, task, moments.all)
-    finally:
-        tables.backend.disconnect()
     if labels.empty:
         raise DataError(
             f"{sum(unlabelled.values())} customers are asked at the snapshots, and none has a "

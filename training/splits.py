@@ -236,12 +236,9 @@ def split(
     gap = timedelta(days=task.horizon_days + task.maturity_days)
     mature = _mature(moments, gap)
     check_windows(stored.end, moments, mature, gap)
-    tables = stored.open(sample)
-    try:
+    with stored.open(sample) as tables:
         labels, unlabelled = labels_of(tables, task, mature.all)
         immature = asked_at(tables, task, [t for t in moments.teaching if t not in mature.teaching])
-    finally:
-        tables.backend.disconnect()
     rows = joined(labels, features, columns)
     splits = Splits(rows, mature, gap, task.kind, tuple(columns), immature, unlabelled)
     learned = categories.learned(columns, splits.taught_by(mature.test).X)

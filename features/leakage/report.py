@@ -166,11 +166,8 @@ def some_of(moments: Moments) -> tuple[datetime, ...]:
 def sampled(stored: Stored, customers: int) -> World:
     """About so many customers of the published tables, in memory."""
     share = min(1.0, customers / max(stored.facts["customers"], 1))
-    opened = stored.open(share)
-    try:
+    with stored.open(share) as opened:
         tables = {name: table.to_pyarrow() for name, table in opened.tables.items()}
-    finally:
-        opened.backend.disconnect()
     if all(
         not pc.count(table[c.CUSTOMER]).as_py()
         for name, table in tables.items() if c.CUSTOMER in CANONICAL[name]

@@ -130,3 +130,14 @@ def test_an_audience_is_those_who_consent_and_never_a_few(
     with pytest.raises(DataError, match=r"19 of \d+ customers consent to 'marketing'"):
         score(decided, "churn", tmp_path / "b.csv", purpose="marketing")
     assert not (tmp_path / "b.csv").exists()
+
+
+def test_other_lines_or_another_moment_are_answered_anew(
+    decided: Workspace, tmp_path: Path
+) -> None:
+    """Two moments share no shard, also where their customers and bundle are the same."""
+    for moment in ("2025-05-01", "2025-06-01"):
+        score(decided, "churn", tmp_path / f"{moment}.parquet", as_of=moment)
+    first, second = (pd.read_parquet(path) for path in sorted(tmp_path.glob("*.parquet")))
+    both = first.merge(second, on="source_id")
+    assert (both["churn_probability_x"] != both["churn_probability_y"]).any()

@@ -155,12 +155,9 @@ def _tracking(
     ends = [*range(WEEK, horizon, WEEK), horizon]
     alive = published.parts(values)["alive"]
     expected = [float((alive * published.discounted_orders(values, t, 0.0)).sum()) for t in ends]
-    tables = prepared.stored.open()
-    try:
+    with prepared.stored.open() as tables:
         orders = tables.following([test], horizon, 0).orders
         found = tables.backend.to_pyarrow(orders.select(c.CUSTOMER, c.EVENT_TIME)).to_pandas()
-    finally:
-        tables.backend.disconnect()
     found = found[found[c.CUSTOMER].isin(rows.customers)]
     after = (found[c.EVENT_TIME] - pd.Timestamp(test)).dt.total_seconds() / 86_400
     return pd.DataFrame({
