@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCE ?= simulated
 PIPELINES ?= churn clv segments recommend
 # By file, so that what a file's tests share is made once.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup spark demo test test-all lint bench ui clean lock

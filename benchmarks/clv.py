@@ -8,7 +8,12 @@ Two named outputs are judged: the expected value (a mean: total, Spearman, norma
 of spend in the top tenth) and the typical value (a median: MAE). Differences are paired,
 bootstrapped by customer.
 
+``simulated`` holds the shipped pipeline and its baselines against the *true* expected value of each
+customer of the simulated retailer, known from the processes that made it, and beside that against
+what these customers happened to spend.
+
     PERENNIAL_DATA_DIR=<folder> python benchmarks/clv.py [days before the end: 90 180 270]
+    python benchmarks/clv.py simulated [settings of the pipeline, such as search.trials=0]
 """
 
 import os
@@ -26,6 +31,7 @@ DAYS = (90, 180, 270)
 TEACHING = {90: 14, 180: 11, 270: 8}
 """Cutoffs that teach, a month apart, from 150 days after the data begin."""
 DRAWS = 500
+TAILS = (0.025, 0.975)
 EVER = 10_000.0
 LIKELY = 0.2
 SWITCHES = "{order_lines: {net_returns: false, rules: {not_a_product: {then: keep}}}}"
@@ -98,30 +104,34 @@ def floor_rows(sales: pd.DataFrame, cutoff: pd.Timestamp, index: pd.Index) -> di
     }
 
 
-def ours(folder: Path, work: Path, days: int) -> pd.DataFrame:
+def run(work: Path, name: str, *settings: str) -> tuple[Path, pd.Series]:
+    """The run's folder, and the source's customer number by customer id."""
+    command = [sys.executable, "-m", "training", "run", "configs/clv.yaml", "--json"]
+    for setting in (f"name={name}", "serve=null", "task.config.wholesale_order=null", *settings):
+        command += ["--set", setting]
+    command += ["--store", str(work / "store"), "--registry", str(work / "registry")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    learned, tables = (
+        next(p.parent for p in (work / "store").glob(f"{kind}/*/manifest.json"))
+        for kind in (f"runs/{name}", "tables/*")
+    )
+    return learned, pd.read_parquet(tables / "links.parquet").set_index("customer_id")["source_id"]
+
+
+def ours(work: Path, days: int) -> pd.DataFrame:
     """The candidate's columns, by the source's customer number."""
     from features.settings import Workspace
     from training.bundle import load, verifying_key
 
-    name = f"clv_{days}"
-    command = [sys.executable, "-m", "training", "run", "configs/clv.yaml", "--json"]
-    for setting in (
-        f"name={name}", "data=online_retail_II", f"source={SWITCHES}", "serve=null",
-        "task.config.wholesale_order=null", f"cutoffs.test=end-{days}d",
-        f"cutoffs.latest=end-{days + 90}d", f"cutoffs.count={TEACHING[days]}", BASELINE,
-    ):  # fmt: skip
-        command += ["--set", setting]
-    command += ["--store", str(work / "store"), "--registry", str(work / "registry")]
-    subprocess.run([*command, "--data-dir", str(folder)], check=True, stdout=subprocess.DEVNULL)
-    learned, tables = (
-        next(p for p in (work / "store" / kind).iterdir() if (p / "manifest.json").is_file())
-        for kind in (f"runs/{name}", "tables/online_retail_II")
-    )
+    learned, links = run(
+        work, f"clv_{days}", "data=online_retail_II", f"source={SWITCHES}", BASELINE,
+        f"cutoffs.test=end-{days}d", f"cutoffs.latest=end-{days + 90}d",
+        f"cutoffs.count={TEACHING[days]}",
+    )  # fmt: skip
     made = load(learned / "bundle", verifying_key(Workspace.locate().keys))
     rows = pd.read_parquet(learned / "test_rows.parquet")
     answers = pd.read_parquet(learned / "test.parquet")
     told = made.predict_frame(rows[list(made.columns)])  # type: ignore[attr-defined]
-    links = pd.read_parquet(tables / "links.parquet").set_index("customer_id")["source_id"]
     told.index = pd.Index(answers["customer_id"].map(links), name="customer")
     told.attrs["choices"] = pd.read_csv(learned / "search.csv")
     return told
@@ -179,11 +189,11 @@ def report(days: int, mine: pd.DataFrame, y: pd.Series, rows: dict[str, np.ndarr
     for name in rows:
         said = [f"{name:38s}"]
         for metric in ("spearman", "gini", "top_tenth", "mae of typical"):
-            low, high = np.quantile(draws[name, metric], [0.025, 0.975])
+            low, high = np.quantile(draws[name, metric], TAILS)
             digits = 1 if metric.startswith("mae") else 3
             said.append(f"{metric} [{low:+.{digits}f}, {high:+.{digits}f}]")
         print("  " + "  ".join(said))
-    low, high = np.quantile(draws[OURS, "total"], [0.025, 0.975])
+    low, high = np.quantile(draws[OURS, "total"], TAILS)
     print(f"our total: {figures(actual, mean)['total']:.3f} of the actual one, its drawing alone "
           f"gives [{low:.2f}, {high:.2f}]")  # fmt: skip
     chance = mine["chance_next_90d"].to_numpy()
@@ -198,15 +208,58 @@ def report(days: int, mine: pd.DataFrame, y: pd.Series, rows: dict[str, np.ndarr
     print(by.groupby("tenth").mean().round(3).T.to_string(), flush=True)
 
 
+def simulated(work: Path, settings: list[str]) -> None:
+    """Ours and the pipeline's baselines beside the truth of the processes."""
+    from features.simulate import SimulateConfig, draw_world, true_expected_spend
+
+    learned, links = run(
+        work, "clv_simulated", "data=simulated", "source={order_lines: {net_returns: false}}",
+        *settings,
+    )  # fmt: skip
+    told = pd.read_parquet(learned / "test.parquet")
+    cutoff = told["cutoff"].iloc[0].to_pydatetime()
+    true = true_expected_spend(draw_world(SimulateConfig()), cutoff, HORIZON.days)
+    told.index = pd.Index(told.pop("customer_id").map(links))
+    true = true.reindex(told.index)
+    if true.isna().any():
+        sys.exit(f"{true.isna().sum()} customers are asked about and were not simulated")
+    other = ("label", "cutoff", "block")
+    names = [n for n in told if n not in other and not n.endswith(".threshold")]
+    expected, real = true.to_numpy(), told["label"].to_numpy()
+    shown = {"ours" if n == "candidate" else n: told[n].to_numpy() for n in names}
+    print(f"\nsimulated retailer, {cutoff:%Y-%m-%d}: {len(told)} customers, true mean "
+          f"{expected.mean():.2f}, mean spent {real.mean():.2f}")  # fmt: skip
+    shown["the true expected value"] = expected
+    for against, y in {"the true expected value": expected, "what was spent": real}.items():
+        print(f"against {against}:")
+        table = pd.DataFrame({n: figures(y, p) for n, p in shown.items() if p is not y}).T
+        print(table.drop(columns="top_tenth").round(3).to_string())
+    rng = np.random.default_rng(0)
+    draws = rng.integers(0, len(told), (DRAWS, len(told)))
+    errors = {n: np.abs(p - expected) for n, p in shown.items()}
+    total = [shown["ours"][at].sum() / expected[at].sum() for at in draws]
+    print("our total over the true one: [{:.3f}, {:.3f}]".format(*np.quantile(total, TAILS)))
+    print("mean absolute error to the true value less ours, paired 95 % intervals:")
+    for name in (n for n in errors if n not in ("ours", "the true expected value")):
+        less = errors[name] - errors["ours"]
+        low, high = np.quantile(less[draws].mean(axis=1), TAILS)
+        print(f"  {name:38s} {less.mean():+.2f} [{low:+.2f}, {high:+.2f}]")
+
+
 def main() -> None:
     """Every cutoff, or those named."""
+    words = sys.argv[1:]
+    if words[:1] == ["simulated"]:
+        with tempfile.TemporaryDirectory() as work:
+            simulated(Path(work), words[1:])
+        return
     folder = os.environ.get("PERENNIAL_DATA_DIR") or sys.exit("set PERENNIAL_DATA_DIR")
     sales = population(Path(folder))
     with tempfile.TemporaryDirectory() as work:
-        for days in [int(word) for word in sys.argv[1:]] or DAYS:
+        for days in [int(word) for word in words] or DAYS:
             cutoff = END - pd.Timedelta(days=days)
             y = truth(sales, cutoff)
-            mine = ours(Path(folder), Path(work), days)
+            mine = ours(Path(work), days)
             strangers = set(mine.index) ^ set(y.index)
             if strangers:
                 sys.exit(f"{len(strangers)} customers are in one population and not the other")

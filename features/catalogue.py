@@ -21,8 +21,8 @@ SHOWN = ("column", "type", "unit", "window", "meaning", "missing means")
 """What fits a terminal; files have everything."""
 
 
-def discover(home: str = SETS) -> list[str]:
-    """``file.Class`` of every feature set below ``home``."""
+def discover(home: str = SETS, having: str = "build") -> list[str]:
+    """``file.Class`` of every part below ``home``: of the classes with such a method."""
     package = importlib.import_module(home)
     found = []
     for info in pkgutil.walk_packages(package.__path__, f"{home}."):
@@ -30,7 +30,8 @@ def discover(home: str = SETS) -> list[str]:
         found += [
             f"{info.name.removeprefix(f'{home}.')}.{name}"
             for name, cls in vars(module).items()
-            if inspect.isclass(cls) and cls.__module__ == info.name and hasattr(cls, "build")
+            if inspect.isclass(cls) and cls.__module__ == info.name and hasattr(cls, having)
+            if not name.startswith("_")  # what parts are made of
         ]
     return sorted(found)
 

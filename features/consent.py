@@ -5,16 +5,30 @@ same time a revocation. A grant or a revocation without a channel is for every c
 """
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import ibis
 import ibis.expr.types as ir
+from pydantic import Field
 
 from features import columns as c
 from features.errors import DataError
-from features.tables import Stored
+from features.settings import Strict
 from features.views import View
 
+if TYPE_CHECKING:
+    from features.tables import Stored
+
 CONSENTS = "consents"
+
+
+class Consent(Strict):
+    """What customers must have allowed, as known at each cutoff, to be looked at at all."""
+
+    purpose: str = Field(min_length=1)
+    """As the source's ledger calls it, such as ``analytics``."""
+    channel: str | None = None
+    """Such as ``email``; None asks for a consent that is not tied to a channel."""
 
 
 def allowed(view: View, purpose: str, channel: str | None = None) -> ir.Table:
@@ -55,7 +69,9 @@ def allowed(view: View, purpose: str, channel: str | None = None) -> ir.Table:
     return last.filter(last.granted).select(c.CUSTOMER, c.CUTOFF)
 
 
-def allowed_refs(stored: Stored, moment: datetime, purpose: str, channel: str | None) -> list[str]:
+def allowed_refs(
+    stored: "Stored", moment: datetime, purpose: str, channel: str | None
+) -> list[str]:
     """The source's own numbers of customers whose consent is in force at ``moment``, in order."""
     names = stored.source_ids()
     with stored.open() as tables:

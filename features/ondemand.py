@@ -127,7 +127,8 @@ class OnDemand:
         try:
             found = cursor.execute(f"EXECUTE {name}('{posted}')").fetchall()
         except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
-            raise DataError(f"the posted rows give no features: {str(error)[:200]}") from None
+            kind = type(error).__name__  # its text may hold a value
+            raise DataError(f"the posted rows give no features: {kind}") from None
         if len(found) != len(histories):
             raise AssertionError(f"{len(found)} rows for {len(histories)} histories")
         return [self._row(values) for values in reversed(found)]

@@ -224,6 +224,11 @@ class Profiles:
         """What is published now."""
         return self._decoder(*self._store.read([])[:2]).meta
 
+    def age_days(self) -> float:
+        """Days from the published cutoff to now."""
+        decoder = self._decoder(*self._store.read([])[:2])
+        return decoder.age_days((self._now or decoder.clock)())
+
     def get(self, customer_id: int) -> Profile | None:
         """The customer's profile; None if there is none."""
         return self.get_many([customer_id]).get(customer_id)
@@ -299,8 +304,11 @@ class _Decoder:
         if self.order:
             values = {name: values[name] for name in self.order}
         meta = self.meta
-        age = (now - meta.cutoff).total_seconds() / DAY_SECONDS
-        return Profile(customer, values, meta.cutoff, meta.published_at, age)
+        return Profile(customer, values, meta.cutoff, meta.published_at, self.age_days(now))
+
+    def age_days(self, now: datetime) -> float:
+        """Days from the cutoff to ``now``."""
+        return (now - self.meta.cutoff).total_seconds() / DAY_SECONDS
 
 
 def _refuse_other(expected: Sequence[FeatureColumn], found: Sequence[FeatureColumn]) -> None:

@@ -1,8 +1,10 @@
 """Rows of canonical tables as a request brings them: checked, and turned into columns.
 
-Every problem is named by table, row (the first is 0) and column.
+Every problem is named by table, row (the first is 0) and column; no error repeats what was posted,
+since it may be personal and errors reach logs.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -63,7 +65,7 @@ def _add(
     lists = {name: rows for name, rows in history.items() if isinstance(rows, list | tuple)}
     for name in history:
         if name not in known:
-            problems.append(f"{where}table {str(name)[:40]!r}: expected one of {known}")
+            problems.append(f"{where}a table that is not known: expected one of {known}")
         elif name not in lists:
             problems.append(f"{where}table {name}: expected a list of rows")
     total = sum(len(rows) for rows in lists.values())
@@ -102,7 +104,7 @@ def _add_rows(
         unknown = [key for key in row if key not in known]
         if unknown:
             problems.append(
-                f"{where}, row {number}: unknown column {str(unknown[0])[:40]!r}; known are "
+                f"{where}, row {number}: {len(unknown)} unknown column(s); known are "
                 f"{', '.join(sorted(known))}"
             )
         for column, add, read, needed in readers:
@@ -145,7 +147,10 @@ def _text(value: Any) -> str:
         raise TypeError("expected text")
     if len(value) > MAX_TEXT or "\0" in value:
         raise ValueError(f"expected at most {MAX_TEXT} characters, none of them zero")
-    value.encode()  # lone surrogates are a ValueError
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("expected text without lone surrogates") from None
     return value
 
 
@@ -158,7 +163,8 @@ def _flag(value: Any) -> bool:
 def microseconds(value: Any) -> int:
     """A moment without a zone, as a ``datetime`` or ISO text, as microseconds since 1970."""
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        with contextlib.suppress(ValueError):
+            value = datetime.fromisoformat(value)
     if not isinstance(value, datetime) or value.tzinfo is not None:
         raise TypeError("expected a moment without a zone, such as 2025-06-30T12:00:00")
     return (value - EPOCH) // MICROSECOND

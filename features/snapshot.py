@@ -21,6 +21,7 @@ from pydantic import Field
 
 from features import columns as c
 from features.compute import Chosen, FeatureSet, declared
+from features.consent import Consent
 from features.cutoffs import AnyCutoffs, Moments
 from features.engine import Engine, available_threads
 from features.errors import ConfigError
@@ -59,6 +60,8 @@ class FeaturePlan(Strict):
     """Share of the customers that the run looks at, chosen by a hash: always the same ones."""
     engine: Engine = "duckdb"
     """Where features are computed; results are the same. ``spark``: see :mod:`features.spark`."""
+    consent: Consent | None = None
+    """Only customers who allow this as known at a cutoff are looked at from it, at all."""
     cutoffs: AnyCutoffs
     features: tuple[FeaturePart, ...] = Field(min_length=1)
     """Feature sets below ``features/sets``."""
@@ -66,8 +69,13 @@ class FeaturePlan(Strict):
 
 def feature_sets(plan: FeaturePlan) -> list[FeatureSet]:
     """The plan's sets, built from their configs."""
+    return sets_of(plan.features)
+
+
+def sets_of(parts: Sequence[FeaturePart]) -> list[FeatureSet]:
+    """The sets that ``parts`` name, each with the columns that were chosen of it."""
     sets: list[FeatureSet] = []
-    for part in plan.features:
+    for part in parts:
         whole = resolve(SETS, part)
         sets.append(Chosen(whole, part.columns) if part.columns else whole)
     return sets
@@ -86,6 +94,8 @@ def united(plans: Sequence[FeaturePlan]) -> FeaturePlan:
     for plan in plans:
         if (plan.data, plan.source, plan.sample) != (first.data, first.source, first.sample):
             problems.append(f"data: {plan.data!r} and {first.data!r}, or other overrides of it")
+        if plan.consent != first.consent:
+            problems.append(f"consent: {plan.consent} and {first.consent}")
         for part in plan.features:
             other = parts.setdefault(part.use, part)
             if resolve(SETS, other).config != resolve(SETS, part).config:
@@ -120,21 +130,23 @@ def build_features(
 ) -> Published:
     """Publish the feature table of ``plan``: a part per cutoff, ``schema.json``, ``profile.json``.
 
-    The table holds every customer known at each cutoff; who is asked is the task's business.
+    The table holds every customer known at each cutoff who allows what ``plan.consent`` asks; who
+    is asked is the task's business.
 
     Raises
     ------
     ConfigError
-        If a set reads a table that the source does not bring, or its windows reach beyond the data.
+        If a set reads a table that the source does not bring, its windows reach beyond the data, or
+        the plan asks for a consent and the source brings none.
     DataError
         If a set does not keep its promises; no part of that pass is published.
     """
-    sets = feature_sets(plan)
+    sets, stored = feature_sets(plan), stored.consenting(plan.consent)
     _check_fit(stored, plan, sets, moments.all)
     columns = declared(sets)
     spelled = [(part.use, built.config) for part, built in zip(plan.features, sets, strict=True)]
     base = fingerprint(
-        stored.published.content, spelled, plan.sample, code_fingerprint("features")
+        stored.published.content, spelled, plan.sample, stored.consent, code_fingerprint("features")
     )  # fmt: skip
     root = place.store / "features" / stored.source.name
     key = fingerprint(base, [t.isoformat() for t in moments.all])

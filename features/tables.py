@@ -16,9 +16,10 @@ from ibis.backends import BaseBackend
 
 from features import columns as c
 from features.canonical import CANONICAL
+from features.consent import CONSENTS, Consent, allowed
 from features.engine import Engine, connect
 from features.erasure import tombstones
-from features.errors import DataError
+from features.errors import ConfigError, DataError
 from features.identity import customer_key
 from features.ingest import ingest, rule_version
 from features.owners import owned, owners, told_to
@@ -40,6 +41,8 @@ class Tables:
     tables: Mapping[str, ir.Table]
     began: Mapping[str, datetime]
     """Time of each table's first row: what lies before could not be observed."""
+    consent: Consent | None = None
+    """What customers must have allowed to be seen by :meth:`asof`; None: everyone is."""
 
     def __enter__(self) -> "Tables":
         return self
@@ -72,7 +75,11 @@ class Tables:
         tables = self.tables
         if self.merging:
             tables = owned(tables, owners(tables["merges"], self._only(cutoffs)))
-        return View(tables, self.began, tuple(cutoffs), None, moments)
+        view = View(tables, self.began, tuple(cutoffs), None, moments)
+        if self.consent is None:
+            return view
+        permitted = allowed(view, self.consent.purpose, self.consent.channel)
+        return replace(view, _allowed=permitted)
 
     def following(self, cutoffs: Sequence[datetime], horizon_days: int, maturity_days: int) -> View:
         """What happened in ``[t, t + horizon)`` and was known by ``t + horizon + maturity``."""
@@ -116,6 +123,23 @@ class Stored:
 
     source: Source
     published: Published
+    consent: Consent | None = None
+    """What customers must have allowed to be looked at through :meth:`open`."""
+
+    def consenting(self, consent: Consent | None) -> "Stored":
+        """The same tables, of which only customers are seen who allow this at the cutoff.
+
+        Raises
+        ------
+        ConfigError
+            If the source brings no consents.
+        """
+        if consent is not None and CONSENTS not in self.brought:
+            raise ConfigError(
+                f"consent: source {self.source.name!r} brings no table {CONSENTS!r}; what may be "
+                "done rests on its lawful_basis: leave consent out, or declare the table"
+            )
+        return replace(self, consent=consent)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -140,7 +164,7 @@ class Stored:
             name: backend.read_parquet(self.published.folder / f"{name}.parquet", table_name=name)
             for name in self.brought
         }
-        return Tables(backend, tables, self.began).sampled(sample)
+        return Tables(backend, tables, self.began, self.consent).sampled(sample)
 
     @property
     def brought(self) -> list[str]:

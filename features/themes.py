@@ -11,6 +11,7 @@ OF_SET = {
     "assortment": "product",
     "support": "service", "feedback": "service",
     "engagement": "engagement", "contacts": "engagement", "devices": "engagement",
+    "periods": "engagement",
     "loyalty": "loyalty",
     "subscription": "contract",
     "graph": "people around",

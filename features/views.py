@@ -39,6 +39,8 @@ class View:
     window: Window | None = None
     _asked: ir.Table | None = None
     """The cutoffs as a table, where only the engine will know them."""
+    _allowed: ir.Table | None = None
+    """``(customer_id, cutoff)`` of the customers that may be looked at; None: everyone."""
 
     def has(self, table: str) -> bool:
         """Whether the source brings ``table``."""
@@ -105,7 +107,7 @@ class View:
             return orders_of_window(self._aged(self._past("order_lines")))
         lasting = self.lasting
         seen = orders_seen(lasting["steady_orders"], lasting["order_states"], self._moments)
-        return self._aged(seen)
+        return self._aged(self._permitted(seen))
 
     @cached_property
     def numbered_orders(self) -> ir.Table:
@@ -127,7 +129,8 @@ class View:
         bought before the window. See :mod:`features.purchases`.
         """
         ledger, moments = self.lasting["purchase_ledger"], self._moments
-        return self._aged(ledger.join(moments, ledger[SEEN] < moments[c.CUTOFF]))
+        seen = ledger.join(moments, ledger[SEEN] < moments[c.CUTOFF])
+        return self._aged(self._permitted(seen))
 
     @cached_property
     def returns(self) -> ir.Table:
@@ -154,7 +157,7 @@ class View:
         """Everyone with a row of any table before the cutoff: ``(customer_id, cutoff)``."""
         known, moments = self.lasting["first_seen"], self._moments
         seen = known.join(moments, known[SEEN] < moments[c.CUTOFF])
-        return seen.select(c.CUSTOMER, c.CUTOFF)
+        return self._permitted(seen.select(c.CUSTOMER, c.CUTOFF))
 
     @cached_property
     def lasting(self) -> dict[str, ir.Table]:
@@ -213,7 +216,12 @@ class View:
                     rows[c.KNOWN_TIME] < mature,
                 ],
             )
-        return seen
+        return self._permitted(seen) if c.CUSTOMER in rows.columns else seen
+
+    def _permitted(self, rows: ir.Table) -> ir.Table:
+        if self._allowed is None:
+            return rows
+        return rows.semi_join(self._allowed, [c.CUSTOMER, c.CUTOFF])
 
     @staticmethod
     def _aged(rows: ir.Table) -> ir.Table:

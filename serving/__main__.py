@@ -50,6 +50,9 @@ def serve(
     host: Annotated[
         str, typer.Option(help="IP address; any but loopback needs API keys.")
     ] = "127.0.0.1",
+    log_share: Annotated[
+        float, typer.Option(help="Share of requests kept in the prediction log.", min=0, max=1)
+    ] = 1.0,
     store: Store = None,
     registry: Registry = None,
     dry_run: DryRun = False,
@@ -69,7 +72,7 @@ def serve(
             say(f"would serve {tag} on {host} port {port}")
             return
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the service in order too
-        server = Server(place, tag, host, port)
+        server = Server(place, tag, host, port, log_share)
         try:
             server.wait_ready()
             say(f"{tag} answers at {server.address}, docs at {server.address}/docs")
@@ -123,6 +126,82 @@ def score(
         )
         if purpose:
             say(f"{done.withheld} customers without consent to {purpose!r} are left out")
+
+
+@app.command()
+def audience(
+    model: Model,
+    product: Annotated[str, typer.Argument(help="The source's id of an item.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")],
+    size: Annotated[int, typer.Option(help="At most so many customers.", min=20)] = 200,
+    who: Annotated[
+        str, typer.Option(help="Who never had it (discovery), who had it (repeat), or all.")
+    ] = "discovery",
+    version: Annotated[
+        int | None, typer.Option(help="An approved version; the champion if not given.")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="Date as of which to answer; default: the data's end.")
+    ] = None,
+    purpose: Annotated[
+        str | None, typer.Option(help="Keep only customers who consent to it, such as marketing.")
+    ] = None,
+    channel: Annotated[str | None, typer.Option(help="Channel of that consent.")] = None,
+    data_dir: DataDir = None,
+    store: Store = None,
+    registry: Registry = None,
+) -> None:
+    """Write the customers who should hear of an item, by an approved recommender."""
+    with answering(store, registry, data_dir) as place:
+        from typing import cast, get_args
+
+        from features.errors import ConfigError
+        from serving.audience import write_audience
+        from training.recommend.audience import Who
+
+        if who not in get_args(Who):
+            raise ConfigError(f"--who {who!r}: expected one of {', '.join(get_args(Who))}")
+        done = write_audience(
+            place,
+            model,
+            product,
+            out,
+            size=size,
+            who=cast(Who, who),
+            number=version,
+            as_of=as_of,
+            purpose=purpose,
+            channel=channel,
+        )
+        say(
+            f"{done.rows} customers for {product}, version {done.version}, "
+            f"as of {done.as_of:%Y-%m-%d}: {done.path}"
+        )
+
+
+@app.command()
+def report(
+    model: Model,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page and its tables; default: the store.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(help="Version; the newest with a log.")] = None,
+    days: Annotated[int, typer.Option(help="So many of the newest logged days.", min=1)] = 30,
+    store: Store = None,
+    registry: Registry = None,
+) -> None:
+    """Show what a version answered: volume, drift against the test's customers, matured labels.
+
+    Reads the prediction log and the record alone. `python -m training ledger` evaluates labels that
+    have matured. Ends with code 1 if there are alerts.
+    """
+    with answering(store, registry) as place:
+        from serving.report import report as make
+
+        made = make(place, model, number=version, days=days, out=out)
+        say([*made.alerts, f"page: {made.page}"])
+        if made.alerts:
+            raise SystemExit(1)
 
 
 @app.command()

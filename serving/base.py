@@ -24,6 +24,7 @@ from serving.guard import FAILED, Guard, Limits, Refused, Rule
 
 if TYPE_CHECKING:
     from serving.lookup import Lookup
+    from serving.metrics import Metrics
     from serving.release import Release
     from training.bundle import Loaded
     from training.contract import Kind
@@ -36,9 +37,12 @@ _HEALTH = ("GET", "HEAD")
 RULES = {
     "/predict": Rule(("POST",), body=True, shed=True),
     "/explain": Rule(("POST",), body=True, shed=True),
+    "/what-if": Rule(("POST",), body=True, shed=True),
     "/recommend": Rule(("POST",), body=True, shed=True),
     "/similar": Rule(("POST",), body=True, shed=True),
     "/model": _LOOK,
+    "/page": Rule(("GET",), browsed=True),
+    "/customer": Rule(("GET", "POST"), shed=True, browsed=True),
     "/docs": _LOOK,
     "/openapi.json": _LOOK,
     f"{_STATIC}/swagger-ui-bundle.js": _LOOK,
@@ -105,12 +109,20 @@ def guarded(app: ASGIApp) -> Guard:
         # Servers take an error here for "no start-up events" and go on. open_release() meets the
         # same error where it does end the worker; until then no key fits.
         hashes = ()
-    return Guard(app, RULES, hashes)
+    return Guard(app, RULES, hashes, at_end=_close_watches)
+
+
+def _close_watches() -> None:
+    """Write what waits for the prediction log."""
+    from serving.watch import close_all  # brings numpy; here it is loaded already
+
+    close_all()
 
 
 def new_app() -> FastAPI:
     """An app without routes; importing a service makes one and reads nothing."""
     app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.watch = None
     app.router.route_class = RawRoute
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _unknown)
@@ -123,6 +135,7 @@ ROUTES: dict["Kind", str] = {
     "amount": "serving.endpoints",
     "segments": "serving.segment_routes",
     "lists": "serving.list_routes",
+    "lifecycle": "serving.lifecycle_routes",
 }
 """Kind of answer -> module whose ``routes(bundle, release, lookup)`` lists how it is served."""
 
@@ -151,7 +164,10 @@ def open_release(app: FastAPI, folder: Path, task: str | None = None) -> None:
     """
     # Brings numpy, scipy and xgboost: not for the process that only starts this one.
     from serving import release
+    from serving.histories import Histories
     from serving.lookup import open_lookup
+    from serving.watch import Watch
+    from training.supervised.bundle import Bundle
 
     place = Workspace.locate()
     keys.read_hashes(place.keys)
@@ -159,16 +175,22 @@ def open_release(app: FastAPI, folder: Path, task: str | None = None) -> None:
     found = bundle.answer.task
     if task is not None and found != task:
         raise DataError(f"{folder}: the bundle answers {found!r}, this service {task!r}")
-    asks = bundle.answer
-    lookup = open_lookup(place, asks.source, asks.columns) if asks.columns else None
+    asks, lookup = bundle.answer, None
+    if asks.columns:
+        histories = Histories(statement.posted, asks.columns) if statement.posted else None
+        lookup = open_lookup(place, asks.source, asks.columns, histories)
     add_routes(app, bundle, statement, lookup)
+    if isinstance(bundle, Bundle):
+        app.state.watch = Watch.of(place, bundle, statement)
 
 
 def add_routes(
     app: FastAPI, bundle: "Loaded", release: "Release", lookup: "Lookup | None" = None
 ) -> None:
     """Give ``app`` the routes of one released bundle: those of its kind, and the docs page."""
+    from serving.pages import Pages
     from serving.replies import REFUSALS, RefusalReply
+    from training.supervised.bundle import Bundle
 
     answer = bundle.answer
     routes: list[Route] = import_module(ROUTES[answer.kind]).routes(bundle, release, lookup)
@@ -197,7 +219,10 @@ def add_routes(
             responses={200: {"model": route.reply}, **refused},
             openapi_extra=extra,
         )
+    if isinstance(bundle, Bundle):
+        Pages(bundle, release, lookup).add(app)
     app.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/metrics", _metrics, methods=["GET"], include_in_schema=False)
 
     def described() -> dict[str, Any]:
         """FastAPI's description with examples, from which it would drop every null."""
@@ -219,6 +244,12 @@ async def _docs(request: Request) -> Response:
         swagger_css_url=f"{_STATIC}/swagger-ui.css",
         swagger_favicon_url="data:,",
     )
+
+
+async def _metrics(request: Request) -> Response:
+    """What the guard counted, and what the model answered."""
+    counted: Metrics = request.scope["state"]["metrics"]
+    return Response(counted.text(request.app.state.watch), media_type=counted.content_type)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

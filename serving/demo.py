@@ -21,6 +21,7 @@ from serving import replay
 from serving.serve import running
 from training import bundle as bundles
 from training.bundle import Loaded
+from training.keys import verifying_key
 from training.record import Record, champion
 
 log = logging.getLogger("perennial")
@@ -101,10 +102,11 @@ def _one(place: Workspace, config: Path, settings: Sequence[str]) -> Made:
     with progress.stage("review"):
         sys.stderr.write(_door(place, "training", "review", model, "--version", str(version)))
     with progress.stage("approve"):
-        standing = champion(Record(place.registry).entries(model))
+        standing = champion(Record(place).entries(model))
         if standing is not None and standing.version == version:
             progress.reused(f"approval of version {version}")
         else:
+            _door(place, "training", "reviewer", REVIEWER)
             reason = "the demo approves what its gates allow"
             _door(
                 place,
@@ -128,7 +130,7 @@ def _one(place: Workspace, config: Path, settings: Sequence[str]) -> Made:
         with progress.stage("serve"):
             address = started.enter_context(running(place, packaged["bento"]))
         with progress.stage("ask"):
-            bundle = bundles.load(Path(packaged["bundle"]), bundles.verifying_key(place.keys))
+            bundle = bundles.load(Path(packaged["bundle"]), verifying_key(place.keys))
             example = _ask(place, address, bundle, model, version, packaged["bento"])
             _ask_by_customer(address, bundle, answers)
     return Made(model, version, done["report"], packaged["bento"], answers, example)
@@ -161,7 +163,7 @@ def _ask(
     """Ask every golden request over real HTTP, record the check, and show one answer."""
     largest = replay.through_service(bundle, address)
     evidence = {"largest_difference": largest, "bento": bento}
-    Record(place.registry).append(
+    Record(place).append(
         "checked", model, version, bundle.digest, "demo", "golden rows over real HTTP", evidence
     )
     log.info("      golden requests over HTTP: largest difference %.3g", largest)

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
 from itertools import zip_longest
 from typing import Any
 
@@ -10,14 +11,17 @@ import numpy as np
 import orjson
 from fastapi import Request, Response
 
+from serving import whatif
 from serving.base import JSON, Route
+from serving.kept import Kept, Prediction, names_prediction
 from serving.lookup import Lookup
 from serving.release import Release
 from serving.replies import ModelReply, reply_types
 from serving.rows import MAX_ROWS, Asked, RowReader
+from serving.watch import Watch
 from training.categories import words
 from training.contract import Floats, reasons
-from training.details import factor_sentence
+from training.details import column_sentences, factor_sentence
 from training.supervised import themes
 from training.supervised.bundle import Bundle
 
@@ -43,8 +47,16 @@ def routes(bundle: Bundle, release: Release, lookup: Lookup | None) -> list[Rout
             serves.explain,
             "The same answers with the contribution of every column",
             explained,
-            schema,
+            {"oneOf": [*schema.get("oneOf", [schema]), Prediction.model_json_schema()]},
             example,
+        ),
+        Route(
+            "/what-if",
+            serves.what_if,
+            "One customer as asked and with values changed, and what the change moves",
+            whatif.WhatIf,
+            whatif.schema(serves.reader),
+            whatif.example(serves.reader),
         ),
         Route("/model", serves.model, "What is served, and who approved it", ModelReply),
     ]
@@ -56,7 +68,7 @@ class Endpoints:
     def __init__(self, bundle: Bundle, release: Release, lookup: Lookup | None = None) -> None:
         assert bundle.golden is not None, "a released bundle has golden rows"
         answer = bundle.answer
-        self.bundle = bundle
+        self.bundle, self.lookup = bundle, lookup
         self.reader = RowReader(answer.columns, bundle.golden.X[0], lookup)
         self.most = 1.0 if answer.kind == "event" else sys.float_info.max
         self.head = {
@@ -80,6 +92,7 @@ class Endpoints:
             "reviewer": release.reviewer,
             "approved_at": release.approved_at,
             "max_rows": MAX_ROWS,
+            "tables": lookup.histories.tables if lookup and lookup.histories else {},
             "columns": [column.model_dump() for column in answer.columns],
             "details": [
                 {**detail.model_dump(), "unit": answer.said(detail.unit)} for detail in answer.told
@@ -88,27 +101,50 @@ class Endpoints:
         # Explanations cost many times a prediction: one thread of their own bounds them and keeps
         # the event loop free for predictions, which take about as long as a switch of threads.
         self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="explain")
+        self.kept = Kept()
 
     async def predict(self, request: Request) -> Response:
         """Answer and score for each row, of an event the decision too."""
         asked = await self.reader.asked(request)
-        return _json(self.predicted(asked, request_id(request)))
+        reply = self.predicted(asked, request_id(request), request.app.state.watch)
+        self.kept.keep(request, asked)
+        return _json(reply)
 
     async def explain(self, request: Request) -> Response:
         """What moves each row's score, in the columns that were sent."""
-        asked = await self.reader.asked(request)
-        loop = asyncio.get_running_loop()
-        id_ = request_id(request)
-        return _json(await loop.run_in_executor(self.pool, self.explained, asked, id_))
+        body, watch = await request.body(), request.app.state.watch
+        if names_prediction(body):  # answered and counted before
+            asked, watch = self.kept.asked(request, body), None
+        else:
+            asked = await self.reader.asked(request)
+        loop, id_ = asyncio.get_running_loop(), request_id(request)
+        return _json(await loop.run_in_executor(self.pool, self.explained, asked, id_, watch))
+
+    async def what_if(self, request: Request) -> Response:
+        """One customer as asked and with values changed."""
+        body, loop = await request.body(), asyncio.get_running_loop()
+        return _json(await loop.run_in_executor(self.pool, self.changed, body, request_id(request)))
 
     async def model(self, request: Request) -> Response:
-        """What is served, and who approved it."""
-        return _json(orjson.dumps({**self.facts, "request_id": request_id(request)}))
+        """What is served, who approved it, and how old it is."""
+        loop = asyncio.get_running_loop()
+        ages = await loop.run_in_executor(None, self.ages)
+        return _json(orjson.dumps({**self.facts, **ages, "request_id": request_id(request)}))
 
-    def predicted(self, asked: Asked, request_id: str) -> bytes:
+    def ages(self) -> dict[str, Any]:
+        """Days since the model's cutoff, and how old the profiles are; a store is asked."""
+        learned = date.fromisoformat(self.bundle.answer.cutoff)
+        return {
+            "age_days": (datetime.now(UTC).date() - learned).days,
+            "profiles": self.lookup.published() if self.lookup else None,
+        }
+
+    def predicted(self, asked: Asked, request_id: str, watch: Watch | None = None) -> bytes:
         """The reply of ``/predict``."""
         output, threshold = self.bundle.answer.output, self.bundle.answer.threshold
         answers, scores = self._numbers(asked.X)
+        if watch:
+            watch.add(asked, request_id, answers, scores)
         numbers = zip(answers.tolist(), scores.tolist(), strict=True)
         predictions: list[dict[str, Any]]
         if threshold is None:
@@ -123,10 +159,12 @@ class Endpoints:
         head = {**self.head, "request_id": request_id, **judged}
         return orjson.dumps({**head, "predictions": predictions, "warnings": asked.warnings})
 
-    def explained(self, asked: Asked, request_id: str) -> bytes:
+    def explained(self, asked: Asked, request_id: str, watch: Watch | None = None) -> bytes:
         """The reply of ``/explain``."""
         answer, names, X = self.bundle.answer, self.bundle.columns, asked.X
         numbers = self._numbers(X)
+        if watch:
+            watch.add(asked, request_id, *numbers)
         answers, scores = (column.tolist() for column in numbers)
         found = self.bundle.explain(X)
         made = self._made(X, *numbers)
@@ -171,6 +209,13 @@ class Endpoints:
         }  # fmt: skip
         return orjson.dumps({**head, "explanations": explanations, "warnings": asked.warnings})
 
+    def changed(self, body: bytes, request_id: str) -> bytes:
+        """The reply of ``/what-if``."""
+        asked = whatif.read(self.reader, body)
+        answers, scores = (column.tolist() for column in self._numbers(asked.X))
+        told = whatif.told(self.bundle, asked, answers, scores)
+        return orjson.dumps({**self.head, "request_id": request_id, **told})
+
     def _numbers(self, X: Floats) -> tuple[Floats, Floats]:
         answers, scores = self.bundle.predict(X)
         if not ((answers >= 0.0) & (answers <= self.most)).all():  # so for NaN too
@@ -190,8 +235,9 @@ class Endpoints:
         made = self.bundle.factors(X, answers, scores)
         if made is None:
             return []
-        unit = self.bundle.answer.currency
+        columns, unit = self.bundle.answer.columns, self.bundle.answer.currency
         rows = []
+        by_theme = {f.name: themes.sums(columns, f.by_column) for f in made.factors}
         for i in range(len(X)):
             moved = sorted(made.factors, key=lambda f: -abs(float(f.contribution[i])))  # noqa: B023
             rows.append({
@@ -204,6 +250,11 @@ class Endpoints:
                         "usual": f.usual,
                         "contribution": float(f.contribution[i]),
                         "text": factor_sentence(f, i, unit),
+                        "themes": dict(
+                            zip(by_theme[f.name][0], by_theme[f.name][1][i].tolist(), strict=True)
+                        ),
+                        "common": float(f.common[i]),
+                        "reasons": column_sentences(f, i, columns, X[i], unit, TOP_REASONS),
                     }
                     for f in moved
                 ],

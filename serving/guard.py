@@ -9,8 +9,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -21,8 +21,12 @@ from serving.metrics import OTHER, Metrics
 
 logger = logging.getLogger(__name__)
 
+METRICS = "/metrics"
+"""The app answers it and finds there what the guard has counted, in its state."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _JSON = re.compile(rb"application/json(\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
+_ASK_PERSON = b'Basic realm="perennial", charset="UTF-8"'
+_FORM = re.compile(rb"application/x-www-form-urlencoded(\s*;.*)?", re.IGNORECASE)
 
 
 @dataclass(eq=False)
@@ -56,6 +60,8 @@ class Rule:
     """Whether requests carry a JSON body."""
     open: bool = False
     """Whether it answers without a key."""
+    browsed: bool = False
+    """Whether it is a page: browsers are asked for a key, and post forms."""
     shed: bool = False
     """Whether its requests count against the limit of requests in flight."""
 
@@ -85,6 +91,8 @@ class Guard:
         SHA-256 of the API keys; None = no key is asked for.
     limits
         Bounds on size, time and number of requests.
+    at_end
+        Called when all requests are answered and the process is about to end.
     """
 
     def __init__(
@@ -93,15 +101,23 @@ class Guard:
         rules: Mapping[str, Rule],
         key_hashes: Sequence[bytes] | None = None,
         limits: Limits | None = None,
+        at_end: Callable[[], None] | None = None,
     ) -> None:
         self.app, self.rules, self.key_hashes = app, rules, key_hashes
+        self.at_end = at_end
         self.limits = limits or Limits()
         self.metrics = Metrics()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or answer it here; whatever happens is counted."""
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
+
+            async def last(message: Message) -> None:
+                if message["type"] == "lifespan.shutdown.complete" and self.at_end:
+                    self.at_end()  # uvicorn then ends the process by the signal it was sent
+                await send(message)
+
+            await self.app(scope, receive, last)
             return
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
@@ -145,18 +161,24 @@ class Guard:
         rule = self.rules.get(scope["path"])
         if not self._may_ask(rule, headers):
             text = "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"
-            raise Refused(401, "unauthorized", text, headers=((b"www-authenticate", b"Bearer"),))
+            ways = (
+                b'Basic realm="perennial", charset="UTF-8"' if rule and rule.browsed else b"Bearer"
+            )
+            raise Refused(401, "unauthorized", text, headers=((b"www-authenticate", ways),))
+        scope["state"]["caller"] = keys.caller(headers)
         if rule is None:
             raise Refused(404, "not_found", "no such path; /docs lists them")
         if scope["method"] not in rule.methods:
             allowed = ", ".join(rule.methods)
             text = f"this path takes {allowed}"
             raise Refused(405, "method_not_allowed", text, headers=((b"allow", allowed.encode()),))
-        if scope["path"] == "/metrics":
-            await _reply(send, 200, self.metrics.text(), kind=self.metrics.content_type)
-            return
-        if rule.body:
-            self._check_body_headers(headers)
+        if scope["path"] == METRICS:
+            scope["state"]["metrics"] = self.metrics
+        form = rule.browsed and scope["method"] == "POST"
+        if rule.body or form:
+            self._check_body_headers(headers, _FORM if form else _JSON)
+        if form:
+            rule = replace(rule, body=True)
         if not rule.shed:
             await self._run(rule, scope, receive, send)
             return
@@ -175,12 +197,14 @@ class Guard:
             return True
         return keys.fits(headers, self.key_hashes)
 
-    def _check_body_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def _check_body_headers(
+        self, headers: Sequence[tuple[bytes, bytes]], kind: re.Pattern[bytes]
+    ) -> None:
         kinds = [value.strip() for name, value in headers if name == b"content-type"]
-        if len(kinds) != 1 or not _JSON.fullmatch(kinds[0]):
-            raise Refused(
-                415, "unsupported_media_type", "the body must be sent as application/json in UTF-8"
-            )
+        if len(kinds) != 1 or not kind.fullmatch(kinds[0]):
+            wanted = "application/json in UTF-8" if kind is _JSON else "a form of the page"
+            text = f"the body must be sent as {wanted}"
+            raise Refused(415, "unsupported_media_type", text)
         if any(name == b"content-encoding" for name, _ in headers):
             raise Refused(
                 415, "unsupported_encoding", "the body must be sent without content-encoding"
@@ -262,10 +286,9 @@ async def _reply(
     status: int,
     body: bytes,
     headers: Sequence[tuple[bytes, bytes]] = (),
-    kind: str = "application/json",
 ) -> None:
     given: list[Any] = [
-        (b"content-type", kind.encode()),
+        (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         *headers,
     ]

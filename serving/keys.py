@@ -1,5 +1,7 @@
 """API keys: who may ask. The service knows their hashes alone."""
 
+import base64
+import binascii
 import hashlib
 import hmac
 import os
@@ -47,11 +49,32 @@ def fits(headers: Sequence[tuple[bytes, bytes]], hashes: Sequence[bytes]) -> boo
 
     Every stored hash is compared, each in constant time.
     """
+    key = _sent(headers)
+    sent = hashlib.sha256(key).digest()
+    return bool(key) and any([hmac.compare_digest(sent, known) for known in hashes])
+
+
+def caller(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Who asks, told apart by the key; empty where none is sent."""
+    key = _sent(headers)
+    return hashlib.sha256(key).hexdigest() if key else ""
+
+
+def _sent(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     key = b""
     for name, value in headers:
         if name == b"x-api-key":
             key = value
         elif name == b"authorization" and value[:7].lower() == b"bearer ":
             key = value[7:].strip()
-    sent = hashlib.sha256(key).digest()
-    return bool(key) and any([hmac.compare_digest(sent, known) for known in hashes])
+        elif name == b"authorization" and value[:6].lower() == b"basic ":
+            key = _password(value[6:].strip())
+    return key
+
+
+def _password(sent: bytes) -> bytes:
+    """What a browser sends where it asked a person for name and key."""
+    try:
+        return base64.b64decode(sent, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""

@@ -16,9 +16,10 @@ from serving.endpoints import request_id
 from serving.guard import Refused
 from serving.release import Release
 from serving.rows import STRICT
+from training.recommend.body import ListRequest, SimilarRequest
 from training.recommend.bundle import ListsBundle
 from training.recommend.explain import FAMILIES
-from training.recommend.requests import ListRequest, SimilarRequest, answer, similar
+from training.recommend.requests import answer, similar
 
 if TYPE_CHECKING:
     from serving.lookup import Lookup

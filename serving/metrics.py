@@ -33,8 +33,6 @@ class Metrics(Collector):
         self._counts: dict[tuple[str, str], int] = {}
         self._seconds: dict[str, list[int]] = {}
         self._sums: dict[str, float] = {}
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count one answered request; ``route`` comes from a bounded set."""
@@ -67,6 +65,9 @@ class Metrics(Collector):
         )
         yield GaugeMetricFamily("perennial_in_flight", "Requests at work.", self.in_flight)
 
-    def text(self) -> bytes:
-        """The page that Prometheus reads."""
-        return generate_latest(self._registry)
+    def text(self, beside: Collector | None = None) -> bytes:
+        """The page that Prometheus reads; ``beside`` has more to tell."""
+        registry = CollectorRegistry(auto_describe=False)
+        for collector in (self, beside) if beside else (self,):
+            registry.register(collector)
+        return generate_latest(registry)

@@ -1,5 +1,6 @@
 """An approved version becomes a Bento: verified, replayed, released, built and noted."""
 
+import json
 import logging
 import shutil
 import subprocess
@@ -12,19 +13,22 @@ from pathlib import Path
 from features.errors import ConfigError, DataError
 from features.settings import Workspace, code_fingerprint, fingerprint
 from features.store import scratch
-from serving import base, bento, release, replay
+from serving import base, bento, histories, release, replay
 from serving.guard import Guard
-from serving.release import Release
-from training import bundle, review
+from serving.release import Posted, Release
+from training import bundle, review, track
 from training.bundle import TOLERANCE, Loaded
+from training.keys import PRIVATE_KEY, signing_key, verifying_key
+from training.pipeline import load_plan
 from training.record import Record
 from training.review import Approved
 
 log = logging.getLogger("perennial")
 
 REQUIREMENTS = (
-    "cryptography", "fastapi", "numba", "numpy", "orjson", "pandas", "prometheus-client", "pyarrow",
-    "pydantic", "pyyaml", "scipy", "xgboost-cpu", "xgboost",
+    "cryptography", "duckdb", "fastapi", "ibis-framework", "jinja2", "numba", "numpy", "orjson",
+    "pandas", "prometheus-client", "pyarrow", "pydantic", "pyyaml", "scipy", "sqlglot",
+    "xgboost-cpu", "xgboost",
 )  # fmt: skip
 """Distributions of the image beside BentoML, which adds itself; XGBoost in the installed build."""
 
@@ -70,6 +74,7 @@ def package(
         digest=granted.digest,
         reviewer=granted.reviewer,
         approved_at=granted.approved_at,
+        posted=_posted(place, granted, loaded),
     )
     order = _order(place, loaded, statement)
     stored = bento.folder(order.home, "models", order.model)
@@ -86,14 +91,14 @@ def package(
     _replay_in_process(loaded)
     with scratch(place.store / "packaging") as work:
         order.release = work / "release"
-        release.write(statement, granted.folder, order.release, bundle.signing_key(place.keys))
+        release.write(statement, granted.folder, order.release, signing_key(place.keys))
         checked, released = release.load(order.release, place.keys)
         app = Guard(base.make_app(checked, released), base.RULES)
         difference = replay.through_app(checked, app)
         log.info("      golden requests over HTTP: largest difference %.1e", difference)
         _build(order, work / "context")
     release.verify(stored, place.keys)
-    Record(place.registry).append(
+    Record(place).append(
         "checked", model, granted.version, granted.digest,
         actor="package", reason="golden rows over HTTP",
         evidence={"largest_difference": difference, **order.noted},
@@ -104,12 +109,12 @@ def package(
 
 def _verified(place: Workspace, granted: Approved) -> Loaded:
     """The approved bundle, loaded after signature and digest were compared."""
-    if not (place.keys / bundle.PRIVATE_KEY).is_file():
+    if not (place.keys / PRIVATE_KEY).is_file():
         raise ConfigError(
-            f"{place.keys}: packaging signs the release, and {bundle.PRIVATE_KEY} is not there; "
+            f"{place.keys}: packaging signs the release, and {PRIVATE_KEY} is not there; "
             "set PERENNIAL_KEYS_DIR to the folder with the keys that the bundle was signed with"
         )
-    public = bundle.verifying_key(place.keys)
+    public = verifying_key(place.keys)
     _, digest = bundle.read_verified(granted.folder, public)
     if digest != granted.digest:
         raise DataError(
@@ -121,6 +126,31 @@ def _verified(place: Workspace, granted: Approved) -> Loaded:
         granted.model, granted.version, digest[:12], granted.reviewer,
     )  # fmt: skip
     return bundle.load(granted.folder, public)
+
+
+def _posted(place: Workspace, granted: Approved, loaded: Loaded) -> Posted | None:
+    """What posted histories take, by the version's review pack; why there are none is logged."""
+    columns = loaded.answer.columns
+    if not columns:
+        return None
+    pack = track.review_folder(place, granted.model, granted.version)
+    plan = load_plan(place, pack / "config.resolved.yaml")
+    tables = json.loads((pack / "data.json").read_text())["tables"]["tables"]
+    posted = Posted(
+        features=tuple(part.model_dump(mode="json") for part in plan.config.features),
+        schemas={
+            name: {column.name: column.dtype for column in plan.source.table_schema(name).columns}
+            for name in tables
+        },
+        began={name: told["first"] for name, told in tables.items()},
+        time_zone=plan.source.time_zone,
+    )
+    try:
+        histories.check(posted, columns)
+    except ConfigError as error:
+        log.info("      histories cannot be answered, rows and customers can: %s", error)
+        return None
+    return posted
 
 
 def _order(place: Workspace, loaded: Loaded, statement: Release) -> bento.Order:
@@ -148,7 +178,7 @@ def _whole(stored: Path, statement: Release, place: Workspace) -> bool:
 
 def _noted(place: Workspace, order: bento.Order) -> bool:
     """Whether the record says that this Bento was checked: a killed run leaves no note."""
-    entries = Record(place.registry).entries(order.bento.partition(":")[0])
+    entries = Record(place).entries(order.bento.partition(":")[0])
     return any(e.event == "checked" and e.evidence.get("bento") == order.bento for e in entries)
 
 

@@ -8,7 +8,9 @@
 """
 
 import json
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,9 +20,22 @@ from features.settings import Strict
 from features.store import write_synced
 from training import bundle
 from training.bundle import Loaded
+from training.keys import verifying_key
 
 BUNDLE, STATEMENT, SIGNATURE = "bundle", "release.json", "release.sig"
-MAX_BYTES = 10_000
+MAX_BYTES = 1_000_000
+
+
+class Posted(Strict):
+    """What it takes to make feature rows of a posted history, as the version's pipeline has it."""
+
+    features: tuple[dict[str, Any], ...]
+    """The feature sets, as in the pipeline's YAML."""
+    schemas: dict[str, dict[str, str]]
+    """Table -> column -> type: what the source brings."""
+    began: dict[str, datetime]
+    """Time of each table's first row: what lies before could not be observed."""
+    time_zone: str
 
 
 class Release(Strict):
@@ -32,6 +47,8 @@ class Release(Strict):
     """SHA-256 of the bundle's manifest."""
     reviewer: str
     approved_at: str
+    posted: Posted | None = None
+    """None where histories cannot be answered."""
 
 
 def write(release: Release, source: Path, folder: Path, private: Ed25519PrivateKey) -> None:
@@ -39,7 +56,7 @@ def write(release: Release, source: Path, folder: Path, private: Ed25519PrivateK
     (folder / BUNDLE).mkdir(parents=True)
     for path in sorted(source.iterdir()):
         write_synced(folder / BUNDLE / path.name, path.read_bytes())
-    statement = json.dumps(release.model_dump(), indent=1, sort_keys=True).encode()
+    statement = json.dumps(release.model_dump(mode="json"), indent=1, sort_keys=True).encode()
     write_synced(folder / STATEMENT, statement)
     write_synced(folder / SIGNATURE, private.sign(statement))
 
@@ -54,7 +71,7 @@ def verify(folder: Path, keys: Path) -> Release:
     DataError
         If anything differs from what was approved and signed.
     """
-    public = bundle.verifying_key(keys)
+    public = verifying_key(keys)
     try:
         statement, signature = (
             (folder / name).read_bytes()[:MAX_BYTES] for name in (STATEMENT, SIGNATURE)
@@ -88,7 +105,7 @@ def load(folder: Path, keys: Path) -> tuple[Loaded, Release]:
         As :func:`verify`.
     """
     release = verify(folder, keys)
-    loaded = bundle.load(folder / BUNDLE, bundle.verifying_key(keys))
+    loaded = bundle.load(folder / BUNDLE, verifying_key(keys))
     if loaded.digest != release.digest:  # the bundle was exchanged between the two looks
         raise DataError(f"{folder}: the bundle changed while it was read: package the model again")
     return loaded, release

@@ -13,6 +13,7 @@ from training.supervised.bundle import Answer
 REFUSALS = {
     400: "The body is not JSON or repeats a name",
     401: "An API key is configured and was not sent",
+    404: "No such prediction of this caller is kept",
     408: "The body did not arrive in time",
     413: "The body is larger than 1 MiB",
     415: "The body is not application/json",
@@ -37,6 +38,17 @@ class RefusalReply(BaseModel):
     field: str | None
     """What is wrong, such as ``rows[3].rfm__recency_days``."""
     request_id: str
+
+
+class Published(BaseModel):
+    """The published profiles that customers are answered by."""
+
+    model_config = STRICT
+
+    cutoff: str
+    """The moment as of which they hold."""
+    age_days: float
+    customers: int
 
 
 class ModelReply(BaseModel):
@@ -73,6 +85,12 @@ class ModelReply(BaseModel):
     approved_at: str
     max_rows: int
     """Most rows of one request."""
+    tables: dict[str, dict[str, str]]
+    """Table -> column -> type: what a posted history may have; empty where none can be posted."""
+    age_days: int
+    """Days since the cutoff."""
+    profiles: Published | None
+    """Null where customers cannot be asked for by id."""
     columns: list[FeatureColumn]
     """The feature columns in the model's order."""
     details: list[Detail]
@@ -89,6 +107,7 @@ def reply_types(answer: Answer) -> tuple[type[BaseModel], type[BaseModel]]:
         "request_id": str,
     }
     event = answer.kind == "event"
+    valued = bool(answer.told) and not event
     said = "calibrated probability" if event else f"expected value in {answer.said_unit}"
     numbers: dict[str, Any] = {
         answer.output: Annotated[
@@ -117,7 +136,7 @@ def reply_types(answer: Answer) -> tuple[type[BaseModel], type[BaseModel]]:
             **numbers,
             "base": _said(float, "the score before anything is known of the customer"),
             "sum_check": _said(float, "|base + contributions - score|"),
-            **({"value": _said(_made(answer), "what makes the value")} if told else {}),
+            **({"value": _said(_made(answer), "what makes the value")} if valued else {}),
             "reasons": _said(list[str], "the largest contributions in words"),
             "themes": _said(dict[str, float], "contributions by theme; base + themes = score"),
             "contributions": _said(_list(contribution), "all columns, largest first"),
@@ -144,6 +163,9 @@ def _made(answer: Answer) -> type[BaseModel]:
             "usual": _said(float, "geometric mean over customers of an earlier cutoff"),
             "contribution": _said(float, f"what it adds to the value, in {answer.currency}"),
             "text": _said(str, "the same in words"),
+            "themes": _said(dict[str, float], "what columns make of the contribution, by theme"),
+            "common": _said(float, "the rest of it, such as the season, which is not the row's"),
+            "reasons": _said(list[str], "the columns that make most of it"),
         },
     )
     factors = _said(_list(factor), "usual + contributions = value; largest first")

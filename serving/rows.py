@@ -4,9 +4,11 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails, from_json
 from starlette.requests import Request
@@ -14,17 +16,17 @@ from starlette.requests import Request
 from features.errors import DataError
 from features.schema import FeatureColumn
 from serving.guard import Refused
+from serving.lookup import NO_HISTORIES, NO_PROFILES, Found, Lookup
 from training import categories
 from training.contract import Floats
-
-if TYPE_CHECKING:
-    from serving.lookup import Lookup
 
 MAX_ROWS = 1000
 MAX_WORD = 200
 """Most characters of a category's word."""
 MOST_WARNINGS = 20
 _WORD = re.compile(rb':\s*"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BESIDE = re.compile(rb'\s{0,99}.\s{0,99}"(customers|history|reference|as_of)"', re.DOTALL)
+"""How a body begins whose rows are found elsewhere: to read it may take a while."""
 ALWAYS_KNOWN = "never"
 """What ``FeatureColumn.missing`` says where there is always a value."""
 
@@ -81,6 +83,10 @@ class Asked:
     """float64 of shape (n_rows, n_features) in the model's order; NaN = missing."""
     warnings: list[str]
     """Where words stand that the model has not learned, and old profiles; no value is repeated."""
+    customers: NDArray[np.int64] | None = None
+    """Internal numbers of the customers, where they were named."""
+    cutoff: datetime | None = None
+    """The moment as of which the rows hold, where that is known."""
 
 
 class Customers(BaseModel):
@@ -99,13 +105,13 @@ class Customers(BaseModel):
 class RowReader:
     """Reads bodies ``{"rows": [{...}, ...]}`` into arrays, or says what is wrong with them.
 
-    With a ``lookup`` also ``{"customers": ["id", ...]}``.
+    With a ``lookup`` also ``{"customers": ["id", ...]}`` and ``{"history": {table: [...]}}``.
     """
 
     def __init__(
-        self, columns: Sequence[FeatureColumn], example: Floats, lookup: "Lookup | None" = None
+        self, columns: Sequence[FeatureColumn], example: Floats, lookup: Lookup | None = None
     ) -> None:
-        self.lookup = lookup
+        self.lookup, self.known = lookup, tuple(columns)
         self.columns = tuple(column.name for column in columns)
         self.words = {k.name: categories.codes(k) for k in columns if k.dtype == "string"}
         row: Any = row_type(columns, example)
@@ -115,10 +121,12 @@ class RowReader:
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of a request body, without references."""
-        schema = self._rows_schema()
-        if self.lookup is None:
-            return schema
-        return {"oneOf": [schema, Customers.model_json_schema()]}
+        forms = [self._rows_schema()]
+        if self.lookup is not None and self.lookup.profiles is not None:
+            forms.append(Customers.model_json_schema())
+        if self.lookup is not None and self.lookup.histories is not None:
+            forms.append(self.lookup.histories.schema())
+        return {"oneOf": forms} if len(forms) > 1 else forms[0]
 
     def _rows_schema(self) -> dict[str, Any]:
         schema = self.request.model_json_schema()
@@ -126,9 +134,14 @@ class RowReader:
         schema["properties"]["rows"]["items"] = row
         return schema
 
+    def row_schema(self) -> dict[str, Any]:
+        """JSON schema of one row."""
+        row: dict[str, Any] = self._rows_schema()["properties"]["rows"]["items"]
+        return row
+
     def example(self) -> dict[str, Any]:
         """A request body that works: the row that the fields show as examples."""
-        row = self._rows_schema()["properties"]["rows"]["items"]["properties"]
+        row = self.row_schema()["properties"]
         return {"rows": [{name: field["examples"][0] for name, field in row.items()}]}
 
     async def asked(self, request: Request) -> Asked:
@@ -140,9 +153,11 @@ class RowReader:
             As :meth:`read`.
         """
         body = await request.body()
-        if not names_customers(body):
+        if not _BESIDE.match(body):
             return self.read(body)
-        return await asyncio.get_running_loop().run_in_executor(None, self.read, body)
+        histories = self.lookup.histories if self.lookup else None
+        pool = histories.pool if histories and not names_customers(body) else None
+        return await asyncio.get_running_loop().run_in_executor(pool, self.read, body)
 
     def read(self, body: bytes) -> Asked:
         """The rows, or why they are refused.
@@ -154,6 +169,8 @@ class RowReader:
         """
         if names_customers(body):
             return self._profiles(body)
+        if _BESIDE.match(body):
+            return self._history(body)
         fits = self._names_fit(body)
         if not fits:
             self._refuse_names(body)
@@ -163,16 +180,15 @@ class RowReader:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             if first["type"] in ("missing", "extra_forbidden"):
                 self._refuse_names(body)
-            raise _refusal(first) from None
+            raise refusal(first) from None
         if not fits:
             raise Refused(400, "repeated_name", "a name stands twice in one object of the body")
-        return self._asked([row.__dict__ for row in request.rows], [])
+        return self._asked(Found([row.__dict__ for row in request.rows], []))
 
     def _profiles(self, body: bytes) -> Asked:
         """The published rows of the customers that the body names."""
         if self.lookup is None:
-            text = "no profiles are published for this service; send rows"
-            raise Refused(422, "no_profiles", text, "customers")
+            raise NO_PROFILES
         if body.count(b'"customers"') > 1:
             raise Refused(400, "repeated_name", 'the body may name "customers" once')
         try:
@@ -182,12 +198,19 @@ class RowReader:
             if first["type"] == "extra_forbidden":
                 text = 'the body has other names than "customers"'
                 raise Refused(422, "unknown_field", text) from None
-            raise _refusal(first) from None
-        return self._asked(*self.lookup.rows(asked))
+            raise refusal(first) from None
+        return self._asked(self.lookup.found(asked))
 
-    def _asked(self, rows: list[dict[str, Any]], warnings: list[str]) -> Asked:
-        warnings = [*warnings, *(self._coded(rows) if self.words else [])]
-        return Asked(np.array([list(r.values()) for r in rows], dtype=np.float64), warnings)
+    def _history(self, body: bytes) -> Asked:
+        """The row of the history that the body brings."""
+        if self.lookup is None or self.lookup.histories is None:
+            raise NO_HISTORIES
+        return self._asked(self.lookup.histories.found(body))
+
+    def _asked(self, found: Found) -> Asked:
+        warnings = [*found.warnings, *(self._coded(found.rows) if self.words else [])]
+        X = np.array([list(row.values()) for row in found.rows], dtype=np.float64)
+        return Asked(X, warnings, found.customers, found.cutoff)
 
     def _coded(self, rows: Sequence[dict[str, Any]]) -> list[str]:
         """Put codes in place of words; say which words have none."""
@@ -250,8 +273,9 @@ class RowReader:
 
 
 def names_customers(body: bytes) -> bool:
-    """Whether the body seems to name customers; then reading it may ask a store."""
-    return body[:100].lstrip()[1:].lstrip().startswith(b'"customers"')
+    """Whether the body seems to name customers."""
+    found = _BESIDE.match(body)
+    return found is not None and found[1] == b"customers"
 
 
 _ADVICE = {
@@ -264,7 +288,8 @@ def _unreadable(said: str) -> Refused:
     return Refused(400, "unreadable_body", f"the body is not JSON: {said}")
 
 
-def _refusal(first: ErrorDetails) -> Refused:
+def refusal(first: ErrorDetails) -> Refused:
+    """The refusal of a body by its first error, without a value of it."""
     if first["type"] == "json_invalid":
         return _unreadable(first["msg"].removeprefix("Invalid JSON: "))
     said = first["msg"] + _ADVICE.get(first["type"], "")
@@ -282,5 +307,7 @@ def _refusal(first: ErrorDetails) -> Refused:
             return Refused(422, "invalid_customers", f"customers: {said}", "customers")
         case ("rows", *_):
             return Refused(422, "invalid_rows", f"rows: {said}", "rows")
+        case ("history" | "reference" | "as_of" as part, *_):
+            return Refused(422, "invalid_field", f"{part}: {said}", part)
         case _:
             return Refused(422, "invalid_body", f"the body: {said}")

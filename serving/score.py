@@ -20,10 +20,11 @@ from features.settings import Workspace, code_fingerprint, fingerprint
 from features.snapshot import build_features, read_features
 from features.store import Published, publish
 from features.tables import Stored, Tables, build_tables
-from training import review, track
+from training import predictions, review, track
 from training.bundle import Loaded
 from training.pipeline import AnyPlan, load_plan
 from training.recommend.asof import read_lines
+from training.recommend.bundle import ListsBundle
 
 log = logging.getLogger("perennial")
 
@@ -47,6 +48,40 @@ class Scored:
     version: int
     withheld: int
     """Customers left out because they did not consent to the purpose."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """An approved version with the tables it is to answer from, as of a moment."""
+
+    model: str
+    granted: review.Approved
+    loaded: Loaded
+    plan: AnyPlan
+    stored: Stored
+    moment: datetime
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """Columns that every line of a file carries."""
+        as_of, version = f"{self.moment:%Y-%m-%d}", self.granted.version
+        return {"as_of": as_of, "model": self.model, "version": version}
+
+
+def scoring(place: Workspace, model: str, number: int | None, as_of: str | None) -> Scoring:
+    """The approved version ``number`` (None = the champion), its pipeline's tables and the moment.
+
+    Raises
+    ------
+    NotApproved, ConfigError, DataError
+        As :func:`score`.
+    """
+    granted = review.approved(place, model, number)
+    loaded = review.bundle_at(place, granted.folder)
+    settings = track.review_folder(place, model, granted.version) / "config.resolved.yaml"
+    plan = load_plan(place, settings)
+    stored = build_tables(place, plan.source).consenting(plan.config.consent)
+    return Scoring(model, granted, loaded, plan, stored, publication_moment(stored, as_of))
 
 
 def score(
@@ -94,21 +129,17 @@ def score(
         If the bundle is not what was approved, nobody is asked, an audience is too small, or the
         source brings no consents.
     """
-    if out.suffix not in SUFFIXES:
-        raise ConfigError(f"{out}: the name has to end with {' or '.join(SUFFIXES)}")
-    granted = review.approved(place, model, number)
-    loaded = review.bundle_at(place, granted.folder)
-    settings = track.review_folder(place, model, granted.version) / "config.resolved.yaml"
-    plan, progress = load_plan(place, settings), Progress(f"answers of {model}", STAGES)
+    check_name(out)
+    progress = Progress(f"answers of {model}", STAGES)
     with progress.stage("tables"):
-        stored = build_tables(place, plan.source)
-    moment = publication_moment(stored, as_of)
+        version = scoring(place, model, number, as_of)
+    stored, plan, loaded, moment = version.stored, version.plan, version.loaded, version.moment
     with progress.stage("features"):
         features = build_features(place, stored, plan.config, Moments((), moment))
     with stored.open(plan.config.sample) as tables:
         asked = kept = _asked(tables, plan, moment)
         if purpose is not None:
-            kept = _consenting(tables, moment, purpose, channel, asked)
+            kept = asked & consenting(tables, moment, purpose, channel)
         rows = _rows(loaded, tables, features, moment)
     rows = rows[rows[c.CUSTOMER].isin(kept)].sort_values(c.CUSTOMER, ignore_index=True)
     if rows.empty and purpose is None:
@@ -117,7 +148,7 @@ def score(
         )
     with progress.stage("answers"):
         # Feature rows or purchase lines: what was asked with is told by both contents.
-        made_of = (granted.digest, stored.published.content, features.content, str(moment))
+        made_of = (version.granted.digest, stored.published.content, features.content, str(moment))
         key = fingerprint(*made_of, code_fingerprint("training", "serving"), reasons)
         answers = _answers(place, model, key, loaded, rows, reasons, progress)
     if purpose is not None and (few := answers[c.CUSTOMER].nunique()) < LEAST_AUDIENCE:
@@ -126,10 +157,10 @@ def score(
             f"a list of fewer than {LEAST_AUDIENCE} is not written, since they could be told apart"
         )
     with progress.stage("write"):
-        head = {"as_of": f"{moment:%Y-%m-%d}", "model": model, "version": granted.version}
-        _write(_named(answers, stored, loaded, head), out)
-    withheld = len(asked) - len(kept)
-    return Scored(out, len(answers), moment, granted.version, withheld)
+        number = version.granted.version
+        predictions.write_batch(place, model, number, loaded, moment, rows, answers)
+        write(_named(answers, version), out)
+    return Scored(out, len(answers), moment, number, len(asked) - len(kept))
 
 
 def _asked(tables: Tables, plan: AnyPlan, moment: datetime) -> set[int]:
@@ -138,18 +169,17 @@ def _asked(tables: Tables, plan: AnyPlan, moment: datetime) -> set[int]:
 
 
 def _rows(loaded: Loaded, tables: Tables, features: Published, moment: datetime) -> pd.DataFrame:
-    """What the bundle is asked with: feature rows, or the purchases that lists are made from."""
-    if loaded.answer.columns:
+    """What the bundle is asked with: feature rows, or the interactions lists are made from."""
+    if not isinstance(loaded, ListsBundle):
         return read_features(features.folder, [moment]).to_pandas()
-    lines = read_lines(tables, moment)
+    lines = read_lines(tables, moment, loaded.answer.interactions)
     return lines.assign(**{OWNER: lines[c.CUSTOMER].astype(str)})
 
 
-def _consenting(
-    tables: Tables, moment: datetime, purpose: str, channel: str | None, asked: set[int]
-) -> set[int]:
+def consenting(tables: Tables, moment: datetime, purpose: str, channel: str | None) -> set[int]:
+    """Customers whose consent is in force."""
     found = allowed(tables.asof((moment,)), purpose, channel).select(c.CUSTOMER)
-    return asked & set(tables.backend.to_pyarrow(found)[c.CUSTOMER].to_pylist())
+    return set(tables.backend.to_pyarrow(found)[c.CUSTOMER].to_pylist())
 
 
 def _answers(
@@ -171,7 +201,7 @@ def _answers(
         part = rows[rows[c.CUSTOMER].isin(chosen)]
         customers = fingerprint(chosen.tolist())
 
-        def write(folder: Path, part: pd.DataFrame = part) -> dict[str, Any]:
+        def answered(folder: Path, part: pd.DataFrame = part) -> dict[str, Any]:
             answers = loaded.predict_frame(part[names])
             owner = answers.pop(OWNER).astype("int64") if OWNER in answers else part[c.CUSTOMER]
             answers.insert(0, c.CUSTOMER, owner)
@@ -181,25 +211,36 @@ def _answers(
             pq.write_table(pa.Table.from_pandas(answers, preserve_index=False), folder / FILE)
             return {"rows": len(answers)}
 
-        made = publish(place.store / "answers" / model, f"{key}-{customers}", write)
+        made = publish(place.store / "answers" / model, f"{key}-{customers}", answered)
         progress.step(i + 1, total, "shard")
         shards.append(pd.read_parquet(made.folder / FILE))
     return pd.concat(shards[min(total, 1) :], ignore_index=True)
 
 
-def _named(
-    answers: pd.DataFrame, stored: Stored, loaded: Loaded, head: dict[str, Any]
-) -> pd.DataFrame:
+def _named(answers: pd.DataFrame, version: Scoring) -> pd.DataFrame:
     """Under the source's own ids; highest answers first where they are numbers."""
-    answers.insert(0, "source_id", answers.pop(c.CUSTOMER).map(stored.source_ids()))
-    output = loaded.answer.output
+    answers.insert(0, "source_id", answers.pop(c.CUSTOMER).map(version.stored.source_ids()))
+    output = version.loaded.answer.output
     ranks = output in answers and pd.api.types.is_float_dtype(answers[output])
     by, rising = ([output, "source_id"], [False, True]) if ranks else (["source_id"], [True])
     ordered = answers.sort_values(by, ascending=rising, kind="stable", ignore_index=True)
-    return ordered.assign(**head)
+    return ordered.assign(**version.head)
 
 
-def _write(answers: pd.DataFrame, out: Path) -> None:
+def check_name(out: Path) -> None:
+    """Refuse a file of a kind that cannot be written.
+
+    Raises
+    ------
+    ConfigError
+        Naming the kinds.
+    """
+    if out.suffix not in SUFFIXES:
+        raise ConfigError(f"{out}: the name has to end with {' or '.join(SUFFIXES)}")
+
+
+def write(answers: pd.DataFrame, out: Path) -> None:
+    """Write a CSV or Parquet file that appears whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.part")
     if out.suffix == ".csv":

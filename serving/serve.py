@@ -39,7 +39,7 @@ def packaged(place: Workspace, model: str) -> str:
     ConfigError
         If the champion was not packaged, or its Bento is gone.
     """
-    entries = Record(place.registry).entries(model)
+    entries = Record(place).entries(model)
     standing = champion(entries)
     if standing is None:
         raise NotApproved(
@@ -68,6 +68,8 @@ class Server:
         IP address to listen on; any but a loopback address needs API keys.
     port
         Port; 0 = any that is free.
+    log_share
+        Share of the requests that go to the prediction log in the registry.
 
     Raises
     ------
@@ -77,7 +79,14 @@ class Server:
         If the Bento or its model is not what was packaged, or does not start.
     """
 
-    def __init__(self, place: Workspace, tag: str, host: str = LOOPBACK, port: int = 0) -> None:
+    def __init__(
+        self,
+        place: Workspace,
+        tag: str,
+        host: str = LOOPBACK,
+        port: int = 0,
+        log_share: float = 0.0,
+    ) -> None:
         from serving import release
 
         host = _checked_host(host, place.keys)
@@ -98,7 +107,12 @@ class Server:
             "--port",
             str(self.port),
         ]
-        own = {"PERENNIAL_KEYS_DIR": str(place.keys), "PERENNIAL_STORE": str(place.store)}
+        own = {
+            "PERENNIAL_KEYS_DIR": str(place.keys),
+            "PERENNIAL_STORE": str(place.store),
+            "PERENNIAL_REGISTRY": str(place.registry),
+            "PERENNIAL_LOG_SHARE": str(log_share),
+        }
         environment = bento.environment(home) | own
         with self.log.open("wb") as stream:
             # A session of its own: Ctrl-C reaches this process, which stops the other in order.
@@ -213,7 +227,7 @@ def running(place: Workspace, tag: str, host: str = LOOPBACK, port: int = 0) -> 
 
 def _pinned(place: Workspace, tag: str) -> str:
     """The model that a Bento pins, as packaging noted it."""
-    for entry in reversed(Record(place.registry).entries(tag.partition(":")[0])):
+    for entry in reversed(Record(place).entries(tag.partition(":")[0])):
         if entry.evidence.get("bento") == tag and bento.STORED in entry.evidence:
             return str(entry.evidence[bento.STORED])
     raise ConfigError(

@@ -7,25 +7,16 @@ from typing import Annotated
 
 import typer
 
-from features.door import DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
-from features.errors import ConfigError
+from features.door import Config, DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
+from features.errors import ConfigError, PerennialError
 from features.settings import Workspace
+from training import decision_door, experiment_door
 
 app = door("From a pipeline YAML to a registered version, and a person's decision about it.")
 
 Configs = Annotated[
     list[Path] | None,
     typer.Argument(help="Pipeline YAMLs, such as configs/churn.yaml.", show_default=False),
-]
-Model = Annotated[str, typer.Argument(help="Registered model, such as churn.", show_default=False)]
-Version = Annotated[int, typer.Option(help="Version of the model.", show_default=False)]
-Reviewer = Annotated[str, typer.Option(help="Who decides; kept in the record.", show_default=False)]
-Reason = Annotated[str, typer.Option(help="Why; kept in the record.", show_default=False)]
-Override = Annotated[
-    str, typer.Option(help="Why a failed gate does not matter here; kept in the record.")
-]
-Release = Annotated[
-    bool, typer.Option("--release", help="Demand that the code is the committed code.")
 ]
 
 
@@ -83,138 +74,65 @@ def _chosen(place: Workspace, configs: Sequence[Path], everything: bool) -> list
     return sorted(place.configs.glob("*.yaml")) if everything else list(configs)
 
 
-Named = Annotated[
-    list[str], typer.Argument(help="Versions, such as churn:3; churn is the newest of churn.")
-]
-Out = Annotated[
-    Path | None, typer.Option("--out", help="Folder for the tables (CSV), the page and the plot.")
-]
-
-
 @app.command()
-def compare(names: Named, out: Out = None, store: Store = None, registry: Registry = None) -> None:
-    """Set versions side by side: metrics with intervals, and the settings that differ."""
-    with answering(store, registry) as place:
-        from training import experiments
-
-        found = experiments.compare(place, names)
-        say(repr(found))
-        if out is not None:
-            found.write(out)
-            say(f"written: {out / 'compare.html'}")
-
-
-@app.command()
-def leaderboard(
-    model: Annotated[str | None, typer.Argument(help="One model; all if not given.")] = None,
-    out: Out = None,
-    store: Store = None,
-    registry: Registry = None,
-) -> None:
-    """List every registered version with its metrics, gates and standing."""
-    with answering(store, registry) as place:
-        from training import experiments
-        from training.report import text_table
-
-        found = experiments.versions(place, model)
-        if not found:
-            raise ConfigError(f"no registered version in {place.registry}; run a pipeline first")
-        board = experiments.leaderboard(found)
-        for _, part in board.groupby("model", sort=True):
-            say([text_table(experiments.ranked(part)), ""])
-        if out is not None:
-            experiments.write_leaderboard(board, out)
-            say(f"written: {out / 'leaderboard.html'}")
-
-
-@app.command()
-def rerun(
-    name: Annotated[str, typer.Argument(help="Version, such as churn:3.")],
+def preflight(
+    config: Config,
+    set_: Set = [],  # noqa: B006
     data_dir: DataDir = None,
     store: Store = None,
     registry: Registry = None,
 ) -> None:
-    """Make a version again from its record alone and compare; ends with code 1 if anything differs.
+    """Count customers and labels at every cutoff and estimate the cost; learn nothing.
 
-    It is made in a store of its own, from raw files on, and not registered.
+    Ends with code 2 if the run would not come to an end.
     """
     with answering(store, registry, data_dir) as place:
-        from training import experiments
+        from training import pipeline
+        from training.preflight import preflight as look
+        from training.preflight import refuse
         from training.report import text_table
 
-        table = experiments.rerun(place, name)
-        say(text_table(table))
-        if not table["same"].all():
-            say(f"{int((~table['same']).sum())} of {len(table)} differ")
-            raise SystemExit(1)
-        say("the same to the last bit")
+        found = look(place, pipeline.load_plan(place, config, set_))
+        say([text_table(found.cutoffs), "", *found.cost, "", "the run would:"])
+        say([f"  {step}" for step in found.steps])
+        refuse(found)
 
 
 @app.command()
-def review(
-    model: Model,
-    version: Annotated[int | None, typer.Option(help="Version; the newest if not given.")] = None,
+def refresh(
+    configs: Configs = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every pipeline in configs/.")] = False,
+    set_: Set = [],  # noqa: B006
+    data_dir: DataDir = None,
     store: Store = None,
     registry: Registry = None,
 ) -> None:
-    """Show gates, metrics beside baselines and champion, the record, and where the pack is."""
-    with answering(store, registry) as place:
-        from training import review as room
+    """Run pipelines on the newest data; register what passes its gates, the champion's among them.
 
-        say(room.show(place, model, version))
+    For a schedule: one pipeline's trouble does not stop the others, nothing is promoted, and the
+    code at the end is 2 if any could not run.
+    """
+    with answering(store, registry, data_dir) as place:
+        from training import pipeline
+        from training.runs import run as run_pipeline
 
-
-@app.command()
-def approve(
-    model: Model,
-    version: Version,
-    reviewer: Reviewer,
-    reason: Reason,
-    override: Override = "",
-    release: Release = False,
-    store: Store = None,
-    registry: Registry = None,
-) -> None:
-    """Make a version the champion. Refused where a gate failed without --override."""
-    with answering(store, registry) as place:
-        from training import review as room
-
-        entry = room.approve(place, model, version, reviewer, reason, override, release)
-        say(f"{model} version {version} is champion; record entry {entry.number}")
+        paths, troubles = _chosen(place, configs or [], all_), []
+        for path in paths:
+            try:
+                plan = pipeline.load_plan(place, path, set_)
+                done = run_pipeline(place, plan, only_passed=True)
+            except PerennialError as error:
+                troubles.append(f"{path}: {error}")
+                continue
+            report = done.pack.folder / "report.html"
+            told = f"version {done.version}" if done.version else "failed its gates, not registered"
+            say(f"{plan.config.name}: {told}; report: {report}")
+        if troubles:
+            raise ConfigError.listing(f"{len(troubles)} of {len(paths)} could not run", troubles)
 
 
-@app.command()
-def reject(
-    model: Model,
-    version: Version,
-    reviewer: Reviewer,
-    reason: Reason,
-    store: Store = None,
-    registry: Registry = None,
-) -> None:
-    """Refuse a version; if it is the champion, the one before it stands again."""
-    with answering(store, registry) as place:
-        from training import review as room
-
-        entry = room.reject(place, model, version, reviewer, reason)
-        say(f"{model} version {version} is rejected; record entry {entry.number}")
-
-
-@app.command()
-def rollback(
-    model: Model,
-    version: Version,
-    reviewer: Reviewer,
-    reason: Reason,
-    store: Store = None,
-    registry: Registry = None,
-) -> None:
-    """Make an earlier approved version the champion again."""
-    with answering(store, registry) as place:
-        from training import review as room
-
-        entry = room.rollback(place, model, version, reviewer, reason)
-        say(f"{model} version {version} is champion again; record entry {entry.number}")
+for command in (*experiment_door.COMMANDS, *decision_door.COMMANDS):
+    app.command()(command)
 
 
 if __name__ == "__main__":

@@ -26,15 +26,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from features.errors import DataError
 from features.schema import FeatureColumn
 from features.settings import Strict, Workspace
-from features.store import write_once, write_synced
+from features.store import write_synced
 from training.contract import Kind
+from training.keys import verifying_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 2
 MANIFEST, SIGNATURE, ANSWER = "manifest.json", "manifest.sig", "answer.json"
-PRIVATE_KEY, PUBLIC_KEY = "signing.key", "signing.pub"
 MAX_FILE_BYTES = 1 << 30
 MODELS = "training.models"
 TOLERANCE = 1e-9
@@ -43,6 +43,7 @@ PARSERS: dict[Kind, str] = {
     "amount": "training.supervised.bundle",
     "segments": "training.segments.bundle",
     "lists": "training.recommend.bundle",
+    "lifecycle": "training.lifecycle.bundle",
 }
 """Kind of answer -> module whose ``parse(files, digest)`` makes the loaded answer."""
 
@@ -211,48 +212,6 @@ def _bytes(folder: Path, name: str) -> bytes:
         raise DataError(f"{path}: missing, or not a plain file of the bundle")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise DataError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-    return path.read_bytes()
-
-
-def signing_key(keys: Path) -> Ed25519PrivateKey:
-    """The key that signs bundles; made on first use, readable by its owner alone.
-
-    Raises
-    ------
-    DataError
-        If only the public key is there.
-    """
-    path = keys / PRIVATE_KEY
-    if not path.exists():
-        if (keys / PUBLIC_KEY).exists() and not path.exists():
-            raise DataError(
-                f"{keys}: the public key is there and the private one is not; this place only "
-                f"verifies. Sign where {PRIVATE_KEY} is, or restore it from its backup"
-            )
-        write_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
-    key = Ed25519PrivateKey.from_private_bytes(_key_bytes(path))
-    if not (keys / PUBLIC_KEY).exists():
-        write_once(keys / PUBLIC_KEY, key.public_key().public_bytes_raw())
-    return key
-
-
-def verifying_key(keys: Path) -> Ed25519PublicKey:
-    """The key that checks bundles, from the keys folder and never from a bundle.
-
-    Raises
-    ------
-    DataError
-        If the folder has no such key.
-    """
-    return Ed25519PublicKey.from_public_bytes(_key_bytes(keys / PUBLIC_KEY))
-
-
-def _key_bytes(path: Path) -> bytes:
-    if not path.is_file() or path.stat().st_size != 32:
-        raise DataError(
-            f"{path}: no 32-byte key there; set PERENNIAL_KEYS_DIR to the folder with the keys "
-            "that the bundle was signed with"
-        )
     return path.read_bytes()
 
 

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-Kind = Literal["event", "amount", "segments", "lists"]
+Kind = Literal["event", "amount", "segments", "lists", "lifecycle"]
 """Kinds of question; each belongs to a family, see ``training.families``."""
 
 LABEL = "label"
+DAY = "label_day"
+"""Beside the label where the question is when: the day of the event, 1 being the first; else 0."""
 
 
 class AnyTask(Protocol):
@@ -37,7 +39,8 @@ class AnyTask(Protocol):
     """Name of what every answer has, such as ``churn_probability``."""
     kind: "Kind"
     """``event``: yes or no, answered by a probability; ``amount``: a sum, by its expectation;
-    ``segments``: groups of customers; ``lists``: items for a customer."""
+    ``segments``: groups of customers; ``lists``: items for a customer; ``lifecycle``: the stage
+    that a customer is in."""
     question: str
     """The question in a sentence with its numbers filled in."""
 
@@ -67,11 +70,14 @@ class Task(AnyTask, Protocol):
     """What the number is measured in: ``probability``, ``currency`` (the source's own), ..."""
     details: "Part | None"
     """What tells more than the number, below ``training/details``; None: nothing does."""
+    points_days: tuple[int, ...]
+    """Days by which an event is told of besides, where the question is when; else empty."""
 
     def label(self, spine: "ir.Table", following: "View") -> "ir.Table":
         """The spine with ``label`` (float64; of an event 0 or 1, of an amount 0 or more).
 
-        Customers whose label is not known are left out.
+        Where the question is when, with ``label_day`` too. Customers whose label is not known are
+        left out.
         """
         ...
 
@@ -85,7 +91,8 @@ class Model(Protocol):
 
     config: Any
     answers: tuple[str, ...]
-    """Kinds of task it can answer; checked before data are read."""
+    """Kinds of task it can answer; checked before data are read. ``time``: it learns the event from
+    the day on which it comes."""
     space: str
     """What a score is measured in, such as ``log-odds``."""
     columns: tuple[str, ...]
@@ -210,6 +217,11 @@ def reasons(
 def sentence(column: "FeatureColumn", currency: str, value: float, contribution: float) -> str:
     """One reason in words, such as ``time since the last order is 71 days: raises the score``."""
     way = "raises" if contribution > 0 else "lowers"
+    return f"{stated(column, currency, value)}: {way} the score"
+
+
+def stated(column: "FeatureColumn", currency: str, value: float) -> str:
+    """What a row has in a column, such as ``time since the last order is 71 days``."""
     if np.isnan(value):
         said = f"unknown ({column.missing})"
     elif column.dtype == "string":
@@ -217,4 +229,4 @@ def sentence(column: "FeatureColumn", currency: str, value: float, contribution:
     else:
         unit = {"ratio": "", "currency": currency}.get(column.unit, column.unit)
         said = f"{value:,.2f}".rstrip("0").rstrip(".") + (f" {unit}" if unit else "")
-    return f"{column.meaning} is {said}: {way} the score"
+    return f"{column.meaning} is {said}"

@@ -162,7 +162,7 @@ class Comparison:
 
 def versions(place: Workspace, model: str | None = None) -> list[Version]:
     """All registered versions, by model and number."""
-    entries = Record(place.registry).entries(model)
+    entries = Record(place).entries(model)
     return [
         _version(place, entries, e) for e in sorted(entries, key=_order) if e.event == "registered"
     ]
@@ -177,10 +177,10 @@ def version(place: Workspace, name: str) -> Version:
         If there is no such version.
     """
     model, _, number = name.partition(":")
-    entries = Record(place.registry).entries(model)
+    entries = Record(place).entries(model)
     registered = [e for e in entries if e.event == "registered" and number in ("", str(e.version))]
     if not registered:
-        known = sorted({e.model for e in Record(place.registry).entries()})
+        known = sorted({e.model for e in Record(place).entries()})
         raise ConfigError(
             f"no version {name!r} in {place.registry}; models there: {', '.join(known) or 'none'}"
         )
@@ -249,9 +249,8 @@ def rerun(place: Workspace, name: str) -> pd.DataFrame:
     DataError
         If the pack lacks its settings.
     """
-    from features.progress import Progress
-    from training.pack import build_pack
-    from training.pipeline import JUDGING, PREPARING, load_plan, prepare
+    from training.pipeline import load_plan
+    from training.runs import learn, stages
 
     then = version(place, name)
     with scratch(place.store / "reruns") as work:
@@ -259,14 +258,11 @@ def rerun(place: Workspace, name: str) -> pd.DataFrame:
         path.write_text((then.pack / "config.resolved.yaml").read_text())
         apart = place.model_copy(update={"store": work / "store"})
         plan = load_plan(apart, path)
-        progress = Progress(f"{name} again", (*PREPARING, *plan.family.stages, *JUDGING))
-        prepared = prepare(apart, plan, progress)
-        learned = plan.family.learn(apart, plan, prepared, progress)
-        opponent = _opponent(place, then)
+        progress = stages(plan)
+        learned = learn(apart, plan, progress)
         with progress.stage("judge"):
-            pack = build_pack(apart, plan, prepared, learned, opponent)
-        digest = learned.manifest["facts"]["digest"]
-        now = replace(then, pack=pack.folder, status="made again", digest=digest)
+            pack = learned.judged(apart, _opponent(place, then))
+        now = replace(then, pack=pack.folder, status="made again", digest=learned.digest)
         return _differences(then, now)
 
 
@@ -291,7 +287,7 @@ def _differences(then: Version, now: Version) -> pd.DataFrame:
 def _opponent(place: Workspace, then: Version) -> Any:
     from training.review import bundle_of
 
-    entries = Record(place.registry).entries(then.model)
+    entries = Record(place).entries(then.model)
     own = next(e for e in entries if e.event == "registered" and e.version == then.number)
     against = own.evidence["against_champion"]
     found = [e for e in entries if e.event == "registered" and e.digest == against]

@@ -18,6 +18,7 @@ FAMILIES: dict[Kind, str] = {
     "amount": "training.supervised.family",
     "segments": "training.segments.family",
     "lists": "training.recommend.family",
+    "lifecycle": "training.lifecycle.family",
 }
 """Kind of a task -> module that holds its ``FAMILY``."""
 

@@ -24,6 +24,8 @@ class Gate(Strict):
     """The value must not be above."""
     beats_baseline: bool = False
     """The paired 95 % interval of the difference to the declared baseline must exclude zero."""
+    others_margin: float | None = None
+    """The interval must not show the best of the other baselines better by more than this."""
     champion_margin: float | None = None
     """The paired interval must not show the candidate worse than the champion by more than this."""
     mode: Literal["enabled", "dry_run"] = "enabled"
@@ -32,10 +34,12 @@ class Gate(Strict):
     @model_validator(mode="after")
     def _something(self) -> "Gate":
         if self == type(self).model_construct(
-            min=None, max=None, beats_baseline=False, champion_margin=None, mode=self.mode
-        ):
+            min=None, max=None, beats_baseline=False, others_margin=None, champion_margin=None,
+            mode=self.mode,
+        ):  # fmt: skip
             raise ValueError(
-                "a gate demands something: min, max, beats_baseline or champion_margin"
+                "a gate demands something: min, max, beats_baseline, others_margin or "
+                "champion_margin"
             )
         return self
 
@@ -104,7 +108,9 @@ def check_gates(
     if unknown:
         raise ConfigError(f"gates: unknown metric(s) {unknown}; known: {sorted(known)}")
     aimless = [
-        n for n, g in gates.items() if n in undirected and (g.beats_baseline or g.champion_margin)
+        n
+        for n, g in gates.items()
+        if n in undirected and (g.beats_baseline or g.others_margin or g.champion_margin)
     ]
     if aimless:
         raise ConfigError(f"gates: {aimless} have no better or worse; give min and max alone")
@@ -147,6 +153,19 @@ def gate_results(
                 _range(by, low, high),
                 low > 0,
                 "paired 95 % interval above 0",
+            )
+        if gate.others_margin is not None:
+            others = [
+                judged.difference(metric, CANDIDATE, name)
+                for name, found in judged.draws.items()
+                if name not in (CANDIDATE, CHAMPION, baseline) and metric in found
+            ]
+            by, low, high = min(others, default=(float("inf"),) * 3)
+            add(
+                f"{metric} against the best other baseline",
+                _range(by, low, high) if others else "there is no other",
+                low >= -gate.others_margin,
+                f"not worse by more than {gate.others_margin:g}",
             )
         if gate.champion_margin is not None:
             demand = f"not worse by more than {gate.champion_margin:g}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from features.settings import Workspace, fingerprint
 from features.store import Published, publish
-from training import report
+from training import record, report
 from training.bundle import Loaded
 from training.card import Case
 from training.gates import CANDIDATE, Compared, failed
@@ -27,8 +27,8 @@ def build_pack(
     learned: Published,
     champion: Loaded | None,
 ) -> Published:
-    """The review pack that the plan's family writes, once per champion it is judged against."""
-    against = champion.digest if champion else ""
+    """The review pack that the plan's family writes, once for what it is judged against."""
+    against = [champion.digest if champion else "", _churn(place, plan)]
     # The tree is in the key: the same code, committed after the run, gives a pack fit for release.
     key = fingerprint(learned.manifest["key"], plan.config, against, code_state()["tree"])
 
@@ -36,6 +36,13 @@ def build_pack(
         return plan.family.judge(place, plan, prepared, learned, champion, folder)
 
     return publish(place.store / "packs" / plan.config.name, key, write)
+
+
+def _churn(place: Workspace, plan: AnyPlan) -> str:
+    """Digest of the churn champion that value is held against, if the question names one."""
+    name = getattr(plan.task.config, "churn_model", None)
+    standing = record.champion(record.Record(place).entries(name)) if name else None
+    return standing.digest if standing else ""
 
 
 def code_state() -> dict[str, str]:

@@ -187,7 +187,7 @@ JUDGING = (("judge", 25.0), ("register", 15.0))
 def prepare(place: Workspace, plan: AnyPlan, progress: Progress) -> Prepared:
     """Tables, features and what the leakage kit finds of them, made or recognised."""
     with progress.stage("tables"):
-        stored = build_tables(place, plan.source)
+        stored = build_tables(place, plan.source).consenting(plan.config.consent)
         if not stored.published.fresh:
             progress.reused("tables")
     with progress.stage("features"):

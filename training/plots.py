@@ -307,9 +307,11 @@ def intervals(table: pd.DataFrame) -> "Figure":
     columns = min(3, len(metrics))
     rows = -(-len(metrics) // columns)
     height = 1.2 + 0.3 * len(versions)
+    room = 0.09 * max(len(str(name)) for name in versions)  # inches that labels take
     figure, grid = plt.subplots(
-        rows, columns, figsize=(4 * columns, height * rows), squeeze=False, layout="constrained"
-    )
+        rows, columns, figsize=(4 * columns + room, height * rows), squeeze=False, sharey=True,
+        layout="constrained",
+    )  # fmt: skip
     for axes in grid.flat[len(metrics) :]:
         axes.set_axis_off()
     for axes, metric in zip(grid.flat, metrics, strict=False):

@@ -216,6 +216,7 @@ class Question:
     kind: Kind = "event"
     unit = "probability"
     details: Part | None = None
+    points_days: tuple[int, ...] = ()
 
     def __init__(self, said: QuestionConfig) -> None:
         self.said = said

@@ -1,7 +1,9 @@
-"""The append-only record of what was registered, checked, approved, rejected and rolled back.
+"""The append-only record of what was registered, checked, decided and found when labels matured.
 
 This record is the truth about approval; MLflow's aliases and tags mirror it. Each entry is one
-SQLite transaction and carries the hash of the entry before it; triggers refuse updates and deletes.
+SQLite transaction, carries the hash of the entry before it and is signed: decisions by the
+reviewer, the rest by the place. So the last signature vouches for everything before it. Triggers
+refuse updates and deletes.
 """
 
 import hashlib
@@ -11,23 +13,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
+from cryptography.exceptions import InvalidSignature
+
 from features.errors import DataError
-from features.settings import canonical
+from features.settings import Workspace, canonical
+from training.keys import reviewer_key, signing_key, trusted_key, verifying_key
 
 FILE = "record.db"
 BUSY_SECONDS = 60
 
-Event = Literal["registered", "checked", "approved", "rejected", "rolled back"]
-DECISIONS: tuple[Event, ...] = ("approved", "rejected", "rolled back")
+Event = Literal[
+    "registered", "checked", "approved", "rejected", "rolled back", "expired", "matured"
+]
+DECISIONS: tuple[Event, ...] = ("approved", "rejected", "rolled back", "expired")
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS record (
     number INTEGER PRIMARY KEY, time TEXT NOT NULL, event TEXT NOT NULL, model TEXT NOT NULL,
     version INTEGER NOT NULL, digest TEXT NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL,
-    evidence TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL UNIQUE
+    evidence TEXT NOT NULL, previous TEXT NOT NULL, signature TEXT NOT NULL,
+    hash TEXT NOT NULL UNIQUE
 );
 CREATE TRIGGER IF NOT EXISTS record_no_update BEFORE UPDATE ON record
 BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;
@@ -54,14 +61,17 @@ class Entry:
     reason: str
     evidence: dict[str, Any]
     previous: str
+    """Hash of the entry before it."""
+    signature: str
+    """Ed25519, in hex, over the fields above: by the actor of a decision, else by the place."""
     hash: str
 
 
 class Record:
-    """The record of one registry folder."""
+    """The record of a place's registry."""
 
-    def __init__(self, registry: Path) -> None:
-        self.path = registry / FILE
+    def __init__(self, place: Workspace) -> None:
+        self.path, self.keys = place.registry / FILE, place.keys
 
     def append(
         self,
@@ -84,16 +94,20 @@ class Record:
 
         Raises
         ------
+        ConfigError
+            If a decision's actor has no key here.
         DataError
             If the record's chain is broken.
         """
+        decides = event in DECISIONS
+        key = reviewer_key(self.keys, actor) if decides else signing_key(self.keys)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             entries = self._read(connection)
             if allow is not None:
                 allow([entry for entry in entries if entry.model == model])
-            unsealed = Entry(
+            unsigned = Entry(
                 number=len(entries) + 1,
                 time=datetime.now(UTC).isoformat(timespec="microseconds"),
                 event=event,
@@ -104,11 +118,13 @@ class Record:
                 reason=reason,
                 evidence=evidence or {},
                 previous=entries[-1].hash if entries else "",
+                signature="",
                 hash="",
             )
-            entry = replace(unsealed, hash=_hash(unsealed))
+            signed = replace(unsigned, signature=key.sign(_signed(unsigned)).hex())
+            entry = replace(signed, hash=_hash(signed))
             connection.execute(
-                f"INSERT INTO record VALUES ({', '.join('?' * 11)})",
+                f"INSERT INTO record VALUES ({', '.join('?' * len(fields(Entry)))})",
                 [canonical(v) if k == "evidence" else v for k, v in vars(entry).items()],
             )
             # Kept beside the rows, so that the last ones cannot be cut off unnoticed.
@@ -129,6 +145,25 @@ class Record:
             connection.execute("BEGIN")  # rows and their number are read from one moment
             return [e for e in self._read(connection) if model is None or e.model == model]
 
+    def vouch(self, entry: Entry) -> None:
+        """Check that who is said to have acted has signed the entry.
+
+        Raises
+        ------
+        DataError
+            If not, or if this place does not know that person's key.
+        """
+        decides = entry.event in DECISIONS
+        key = trusted_key(self.keys, entry.actor) if decides else verifying_key(self.keys)
+        try:
+            key.verify(bytes.fromhex(entry.signature), _signed(entry))
+        except (InvalidSignature, ValueError):
+            raise DataError(
+                f"{self.path}: entry {entry.number} is not signed by "
+                f"{repr(entry.actor) if decides else 'this place'}; the record was written outside "
+                "these commands, or PERENNIAL_KEYS_DIR is another place's: restore what was changed"
+            ) from None
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -147,7 +182,7 @@ class Record:
     def _read(self, connection: sqlite3.Connection) -> list[Entry]:
         names = [field.name for field in fields(Entry)]
         entries: list[Entry] = []
-        for row in connection.execute("SELECT * FROM record ORDER BY number"):
+        for row in connection.execute(f"SELECT {', '.join(names)} FROM record ORDER BY number"):
             values: dict[str, Any] = dict(zip(names, row, strict=True))
             number = len(entries) + 1
             previous = entries[-1].hash if entries else ""
@@ -160,6 +195,8 @@ class Record:
             entries.append(entry)
         if connection.execute("PRAGMA user_version").fetchone()[0] != len(entries):
             raise self._broken(len(entries) + 1)
+        if entries:
+            self.vouch(entries[-1])
         return entries
 
     def _broken(self, number: int) -> DataError:
@@ -172,7 +209,8 @@ class Record:
 def champion(entries: list[Entry]) -> Entry | None:
     """The act that made the present champion of one model, or None.
 
-    The last approval or rollback counts, unless that version was rejected afterwards.
+    The last approval or rollback counts, unless that version was rejected afterwards: then the one
+    before it stands again. After a champion expired nobody stands until somebody is approved.
     """
     standing: list[Entry] = []
     for entry in entries:
@@ -180,7 +218,15 @@ def champion(entries: list[Entry]) -> Entry | None:
             standing.append(entry)
         elif entry.event == "rejected":
             standing = [e for e in standing if e.version != entry.version]
+        elif entry.event == "expired" and standing and standing[-1].version == entry.version:
+            standing = []
     return standing[-1] if standing else None
+
+
+def _signed(entry: Entry) -> bytes:
+    """What a signature covers: every field before it."""
+    covered = {k: v for k, v in vars(entry).items() if k not in ("signature", "hash")}
+    return canonical(covered).encode()
 
 
 def _hash(entry: Entry) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from features.errors import ConfigError, DataError, NotApproved
 from features.settings import Workspace
 from training import bundle as bundles
 from training.gates import failed
+from training.keys import verifying_key
+from training.notify import tell
 from training.record import DECISIONS, Entry, Event, Record, champion
 from training.report import text_table
 from training.track import CHALLENGER, bundle_folder, client, review_folder
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("perennial")
 
 CHAMPION, PREVIOUS = "champion", "previous"
+WITHDRAWN = {"rejected": "was rejected", "expired": "was declared expired"}
+TEAM = "PERENNIAL_TEAM"
+"""Set to anything: nobody approves what they made themselves."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ def bundle_of(place: Workspace, entry: Entry) -> bundles.Loaded:
 
 def bundle_at(place: Workspace, folder: Path) -> bundles.Loaded:
     """The bundle in ``folder``, verified with the key of this place."""
-    return bundles.load(folder, bundles.verifying_key(place.keys))
+    return bundles.load(folder, verifying_key(place.keys))
 
 
 def approved(place: Workspace, model: str, version: int | None = None) -> Approved:
@@ -72,16 +78,17 @@ def approved(place: Workspace, model: str, version: int | None = None) -> Approv
     else:
         registered = _registered(entries, model, version)
         decisions = [e for e in entries if e.version == version and e.event in DECISIONS]
-        if not decisions or decisions[-1].event == "rejected":
-            state = (
-                f"was rejected by {decisions[-1].actor}" if decisions else "has not been reviewed"
-            )
+        if not decisions or decisions[-1].event in WITHDRAWN:
+            state = "has not been reviewed"
+            if decisions:
+                state = f"{WITHDRAWN[decisions[-1].event]} by {decisions[-1].actor}"
             raise NotApproved(
                 f"model {model!r} version {registered.version} {state}; only an approved version "
                 f"can be packaged: `python -m training approve {model} --version {version} "
                 "--reviewer NAME --reason TEXT`"
             )
         standing = decisions[-1]
+    Record(place).vouch(standing)
     return Approved(
         model,
         standing.version,
@@ -150,10 +157,16 @@ def approve(
     ------
     NotApproved
         If a gate failed without override, the champion has changed since the gates were judged, the
-        version is the champion already, or a release comes from a changed tree.
+        version is the champion already, a release comes from a changed tree, or in a team the
+        reviewer is who ran the pipeline.
     """
     _named(reviewer, reason)
     entry = _registered(_entries(place, model), model, version)
+    if os.environ.get(TEAM) and reviewer == entry.evidence.get("author"):
+        raise NotApproved(
+            f"model {model!r} version {version} was made by {reviewer!r}; somebody else of the "
+            f"team has to approve it ({TEAM} is set)"
+        )
     # The gates of the record count, which is sealed; the pack's are a copy to look at.
     gates = entry.evidence.get("gates")
     if not gates:
@@ -205,6 +218,29 @@ def reject(place: Workspace, model: str, version: int, reviewer: str, reason: st
     return _decide(place, "rejected", entry, reviewer, reason, {}, lambda _: None)
 
 
+def expire(place: Workspace, model: str, version: int, reviewer: str, reason: str) -> Entry:
+    """End the term of the champion ``version``; nobody stands until a version is approved.
+
+    Raises
+    ------
+    NotApproved
+        If the version is not the champion.
+    """
+    _named(reviewer, reason)
+    entry = _registered(_entries(place, model), model, version)
+
+    def allow(entries: list[Entry]) -> None:
+        standing = champion(entries)
+        if standing is None or standing.version != version:
+            stands = f"version {standing.version}" if standing else "nobody"
+            raise NotApproved(
+                f"model {model!r} version {version} is not the champion ({stands} is); only the "
+                "champion has a term to end"
+            )
+
+    return _decide(place, "expired", entry, reviewer, reason, {}, allow)
+
+
 def rollback(place: Workspace, model: str, version: int, reviewer: str, reason: str) -> Entry:
     """Make an earlier approved ``version`` the champion again.
 
@@ -222,15 +258,17 @@ def rollback(place: Workspace, model: str, version: int, reviewer: str, reason: 
         if standing is not None and standing.version == version:
             raise NotApproved(f"model {model!r} version {version} is the champion already")
         decisions = [e for e in entries if e.version == version and e.event in DECISIONS]
-        if decisions[-1].event == "rejected":
-            raise NotApproved(f"model {model!r} version {version} was rejected meanwhile")
+        if decisions[-1].event in WITHDRAWN:
+            raise NotApproved(
+                f"model {model!r} version {version} {WITHDRAWN[decisions[-1].event]} meanwhile"
+            )
 
     return _decide(place, "rolled back", entry, reviewer, reason, {}, allow)
 
 
 def mirror(place: Workspace, model: str) -> list[str]:
     """Make MLflow's aliases and tags say what the record says; return what had to be repaired."""
-    entries = Record(place.registry).entries(model)
+    entries = Record(place).entries(model)
     api = client(place)
     standing = champion(entries)
     before = champion([e for e in entries if standing and e.version != standing.version])
@@ -269,11 +307,12 @@ def _decide(
 ) -> Entry:
     for line in mirror(place, entry.model):
         log.warning("MLflow differed from the record and was repaired: %s", line)
-    record = Record(place.registry)
+    record = Record(place)
     decided = record.append(
         event, entry.model, entry.version, entry.digest, reviewer, reason, evidence, allow
     )
     mirror(place, entry.model)
+    tell(decided)
     return decided
 
 
@@ -307,7 +346,7 @@ def _mirror_tags(api: "MlflowClient", entry: Entry) -> list[str]:
 
 
 def _entries(place: Workspace, model: str) -> list[Entry]:
-    record = Record(place.registry)
+    record = Record(place)
     entries = record.entries(model)
     if not entries:
         known = sorted({entry.model for entry in record.entries()})
@@ -332,7 +371,7 @@ def _registered(entries: list[Entry], model: str, version: int | None) -> Entry:
 
 def _verified_folder(place: Workspace, entry: Entry) -> Path:
     folder = bundle_folder(place, entry.model, entry.version)
-    _, digest = bundles.read_verified(folder, bundles.verifying_key(place.keys))
+    _, digest = bundles.read_verified(folder, verifying_key(place.keys))
     if digest != entry.digest:
         raise DataError(
             f"{folder}: bundle {digest[:16]}, the record of {entry.model!r} version "

@@ -13,7 +13,7 @@ from features import columns as c
 from features.errors import DataError
 from features.schema import FeatureColumn
 from features.tables import Tables
-from training.contract import LABEL, Floats, Task
+from training.contract import DAY, LABEL, AnyTask, Floats, Task
 
 KEYS = [c.CUSTOMER, c.CUTOFF]
 
@@ -30,6 +30,8 @@ class Rows:
     cutoffs: NDArray[np.datetime64]
     audit: pd.DataFrame | None = None
     """Audit attributes beside the features: for slices, never for models."""
+    days: Floats | None = None
+    """Where the question is when: the day on which the event comes, 0 = not within the horizon."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -37,18 +39,22 @@ class Rows:
     def where(self, mask: NDArray[np.bool_]) -> "Rows":
         """The rows that ``mask`` names."""
         audit = None if self.audit is None else self.audit[mask]
-        return Rows(self.X[mask], self.y[mask], self.customers[mask], self.cutoffs[mask], audit)
+        days = None if self.days is None else self.days[mask]
+        customers, cutoffs = self.customers[mask], self.cutoffs[mask]
+        return Rows(self.X[mask], self.y[mask], customers, cutoffs, audit, days)
 
     @classmethod
     def stacked(cls, blocks: "Sequence[Rows]") -> "Rows":
         """The rows of all ``blocks``, one after the other."""
         audits = [block.audit for block in blocks if block.audit is not None]
+        days = [block.days for block in blocks if block.days is not None]
         return cls(
             pd.concat([block.X for block in blocks], ignore_index=True),
             np.concatenate([block.y for block in blocks]),
             np.concatenate([block.customers for block in blocks]),
             np.concatenate([block.cutoffs for block in blocks]),
             pd.concat(audits, ignore_index=True) if audits else None,
+            np.concatenate(days) if days else None,
         )
 
     def at(self, cutoff: datetime) -> "Rows":
@@ -76,6 +82,7 @@ def joined(labels: pd.DataFrame, features: pd.DataFrame, columns: Sequence[Featu
         both[[n for n in features.columns if n not in (*KEYS, *aside)]],
         both[LABEL].to_numpy(np.float64), both[c.CUSTOMER].to_numpy(np.int64),
         both[c.CUTOFF].to_numpy("datetime64[us]"), both[aside] if aside else None,
+        both[DAY].to_numpy(np.float64) if DAY in both else None,
     )  # fmt: skip
 
 
@@ -111,7 +118,7 @@ def labels_of(
     return labels, {t: n for t, n in missing.items() if n}
 
 
-def asked_at(tables: Tables, task: Task, cutoffs: Sequence[datetime]) -> dict[datetime, int]:
+def asked_at(tables: Tables, task: AnyTask, cutoffs: Sequence[datetime]) -> dict[datetime, int]:
     """How many are asked at each of ``cutoffs``."""
     found: dict[datetime, int] = {}
     for chosen in tables.passes(cutoffs) if cutoffs else []:

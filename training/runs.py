@@ -6,42 +6,83 @@ from dataclasses import dataclass
 from features.progress import Progress
 from features.settings import Workspace
 from features.store import Published
+from training.bundle import Loaded
 from training.pack import build_pack
-from training.pipeline import JUDGING, PREPARING, AnyPlan, prepare
+from training.pipeline import JUDGING, PREPARING, AnyPlan, Prepared, prepare
 from training.record import Entry, Record, champion
-from training.review import bundle_of, mirror
+from training.review import bundle_at, bundle_of, mirror
 from training.track import log_version
 
 log = logging.getLogger("perennial")
 
 
 @dataclass(frozen=True)
+class Learned:
+    """What a plan has learned, judged by nobody and registered nowhere."""
+
+    plan: AnyPlan
+    prepared: Prepared
+    published: Published
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bundle's manifest."""
+        return str(self.published.manifest["facts"]["digest"])
+
+    def bundle(self, place: Workspace) -> Loaded:
+        """The bundle, verified."""
+        return bundle_at(place, self.published.folder / "bundle")
+
+    def judged(self, place: Workspace, against: Loaded | None) -> Published:
+        """The review pack, beside ``against`` as the champion."""
+        return build_pack(place, self.plan, self.prepared, self.published, against)
+
+
+@dataclass(frozen=True)
 class Done:
     """What a run left behind."""
 
-    version: int
+    version: int | None
+    """Version in the registry; None = it was to be registered only if it passed its gates."""
     pack: Published
 
 
-def run(place: Workspace, plan: AnyPlan) -> Done:
-    """Run a pipeline from raw files to a registered version."""
-    family = plan.family
-    progress = Progress(plan.config.name, (*PREPARING, *family.stages, *JUDGING))
+def stages(plan: AnyPlan) -> Progress:
+    """The progress of a whole run of ``plan``."""
+    return Progress(plan.config.name, (*PREPARING, *plan.family.stages, *JUDGING))
+
+
+def learn(place: Workspace, plan: AnyPlan, progress: Progress) -> Learned:
+    """From raw files to a bundle, made or recognised."""
     prepared = prepare(place, plan, progress)
-    learned = family.learn(place, plan, prepared, progress)
-    entries = Record(place.registry).entries(plan.config.name)
+    return Learned(plan, prepared, plan.family.learn(place, plan, prepared, progress))
+
+
+def run(place: Workspace, plan: AnyPlan, *, only_passed: bool = False) -> Done:
+    """Run a pipeline from raw files to a registered version.
+
+    Parameters
+    ----------
+    only_passed
+        Register a new version only if all its gates passed, the champion's among them.
+    """
+    progress = stages(plan)
+    learned = learn(place, plan, progress)
+    entries = Record(place).entries(plan.config.name)
     with progress.stage("judge"):
-        opponent = _opponent(entries, learned.manifest["facts"]["digest"])
-        pack = build_pack(
-            place, plan, prepared, learned, bundle_of(place, opponent) if opponent else None
-        )
+        opponent = _opponent(entries, learned.digest)
+        pack = learned.judged(place, bundle_of(place, opponent) if opponent else None)
         if not pack.fresh:
             progress.reused("review pack")
+    known = {e.evidence["pack_key"]: e.version for e in entries if e.event == "registered"}
+    version = known.get(pack.manifest["key"])
+    if version is None and only_passed and not pack.manifest["facts"]["gates_passed"]:
+        return Done(None, pack)
     with progress.stage("register"):
-        known = {e.evidence["pack_key"]: e.version for e in entries if e.event == "registered"}
-        version = known.get(pack.manifest["key"])
         if version is None:
-            version = log_version(place, plan, prepared, learned, pack, progress.durations)
+            version = log_version(
+                place, plan, learned.prepared, learned.published, pack, progress.durations
+            )
             for line in mirror(place, plan.config.name):
                 log.warning("MLflow differed from the record and was repaired: %s", line)
         else:

@@ -1,10 +1,12 @@
 """The only file that writes runs and versions to MLflow while a pipeline runs."""
 
+import getpass
 import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +19,8 @@ from features.settings import Workspace
 from features.store import Published
 from training import bundle as bundles
 from training.gates import CANDIDATE
+from training.keys import verifying_key
+from training.notify import tell
 from training.pipeline import AnyPlan, Prepared
 from training.record import Record
 
@@ -79,19 +83,41 @@ def log_version(
         api.update_model_version(name, str(found), description=_description(pack))
         api.update_registered_model(name, description=plan.task.question)
     api.set_registered_model_alias(name, CHALLENGER, str(found))
-    record = Record(place.registry)
+    record = Record(place)
     if not any(e.event == "registered" and e.version == found for e in record.entries(name)):
         facts = pack.manifest["facts"]
-        record.append(
+        entry = record.append(
             "registered",
             name,
             found,
             facts["digest"],
             actor="pipeline",
             reason="a run passed its last stage",
-            evidence={"run_key": learned.manifest["key"], "pack_key": pack_key, **facts},
+            evidence={
+                "run_key": learned.manifest["key"],
+                "pack_key": pack_key,
+                "author": getpass.getuser(),
+                **facts,
+            },
         )
+        tell(entry)
     return found
+
+
+def log_matured(
+    place: Workspace, name: str, version: int, stem: str, cutoff: datetime, values: dict[str, float]
+) -> None:
+    """Metrics of a version on labels that matured, as ``<stem>.<metric>`` at the cutoff's step."""
+    from mlflow.entities import Metric
+
+    api, step = client(place), int(f"{cutoff:%Y%m%d}")
+    moment = int(cutoff.replace(tzinfo=UTC).timestamp() * 1000)
+    run_id = str(api.get_model_version(name, str(version)).run_id)
+    metrics = [Metric(f"{stem}.{k}", v, moment, step) for k, v in values.items() if pd.notna(v)]
+    api.log_batch(run_id, metrics=metrics)
+    for metric, value in values.items():
+        api.set_model_version_tag(name, str(version), f"{stem}.{metric}", f"{value:.4f}")
+    api.set_model_version_tag(name, str(version), stem, f"{cutoff:%Y-%m-%d}")
 
 
 def _registered(api: "MlflowClient", name: str, pack_key: str) -> int | None:
@@ -216,7 +242,7 @@ def _log_model(place: Workspace, run_id: str, pack: Published, plan: AnyPlan) ->
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    made = bundles.load(pack.folder / "bundle", bundles.verifying_key(place.keys))
+    made = bundles.load(pack.folder / "bundle", verifying_key(place.keys))
     signature = ModelSignature(
         inputs=Schema([ColSpec(kind, name) for name, kind in made.inputs]),
         outputs=Schema([ColSpec(kind, name) for name, kind in made.outputs]),

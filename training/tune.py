@@ -145,7 +145,8 @@ def fitted(part: Part, block: Block, seed: int) -> Model:
     """A model of ``part`` fitted on what may teach ``block``."""
     rows = block.taught
     model: Model = resolve(MODELS, part)
-    model.fit(rows.X, rows.y, weight=None, seed=seed)
+    y = rows.days if rows.days is not None and "time" in model.answers else rows.y
+    model.fit(rows.X, y, weight=None, seed=seed)
     return model
 
 

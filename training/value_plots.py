@@ -137,6 +137,7 @@ def coverage(table: pd.DataFrame, asked: float) -> "Figure":
 def cohorts(table: pd.DataFrame) -> "Figure":
     """Predicted beside actual sums by quarter of the first order."""
     figure, axes = axes_of("Predicted and actual by cohort", "quarter of the first order", "sum")
+    table = table[table["cohort"] != "all"]
     places = np.arange(len(table))
     axes.bar(places - 0.2, table["predicted"], 0.4, label="predicted", color=COLOURS[0])
     axes.bar(places + 0.2, table["actual"], 0.4, label="actual", color=COLOURS[1], hatch="//")

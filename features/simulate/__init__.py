@@ -7,14 +7,15 @@
                    --exports--> <table>.csv.gz as the systems of a retailer write it, and truth/
 
 Nobody in it exists. Purchases come first and depend on nothing else, so what is implied by them
-(:func:`true_churn_probability`) is exact whatever the other processes are. Models are measured
-against the processes that made the data, and the reading of raw files against the number of
-injected defects (``truth/facts.json``). ``configs/data/simulated.yaml`` declares the exports.
+(:func:`true_churn_probability`, :func:`true_expected_spend`) is exact whatever the other processes
+are. Models are measured against the processes that made the data, and the reading of raw files
+against the number of injected defects (``truth/facts.json``). ``configs/data/simulated.yaml``
+declares the exports.
 """
 
 from features.simulate.config import TABLES, DirtConfig, SimulateConfig, season
 from features.simulate.exports import read_world, simulate
-from features.simulate.truth import true_churn_probability
+from features.simulate.truth import true_churn_probability, true_expected_spend
 from features.simulate.world import World, draw_world
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "season",
     "simulate",
     "true_churn_probability",
+    "true_expected_spend",
 ]

@@ -1,13 +1,14 @@
 """What the processes imply: probabilities that no estimate from data can beat."""
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import exprel
 
 from features.simulate.config import SimulateConfig, season
-from features.simulate.draws import Floats, days_of
+from features.simulate.draws import Floats, Ints, days_of
 from features.simulate.world import World
 
 CHUNK = 2_048
@@ -52,30 +53,121 @@ def true_churn_probability(
     Series
         By ``shopper``, of the customers acquired before ``t``.
     """
-    config, people = truth.config, truth.customers
-    t = float(days_of(config, np.array([cutoff], dtype="datetime64[us]"))[0])
-    acquired = days_of(config, people["acquired_at"].to_numpy())
-    asked = np.flatnonzero(acquired < t)
-    lam = people["purchase_rate_per_day"].to_numpy()[asked]
-    mu = people["dropout_rate_per_day"].to_numpy()[asked]
-    tau = acquired[asked] + people["lifetime_days"].to_numpy()[asked]
-    start, stop = np.full(len(asked), t), np.full(len(asked), t + horizon_days)
+    asked = _asked(truth, cutoff, horizon_days)
+    config, lam, mu = truth.config, asked.purchase_rate, asked.dropout_rate
+    start, stop = asked.start, asked.stop
     if given == "dropout":
         # Nobody drops out within [t, min(t + h, tau)), which is empty for those who have gone.
-        start, stop = np.minimum(start, tau), np.minimum(stop, tau)
+        start, stop = np.minimum(start, asked.dropout), np.minimum(stop, asked.dropout)
         probability = _silent(config, lam * kept_share, np.zeros_like(mu), start, stop)[1]
     else:
         probability = np.add(*_silent(config, lam * kept_share, mu, start, stop))
     if given == "alive":
-        probability = np.where(tau > t, probability, 1.0)
+        probability = np.where(asked.dropout > start, probability, 1.0)
     if given == "history":
-        past = truth.orders.loc[truth.orders["placed_at"] < pd.Timestamp(cutoff)]
-        last = past.groupby("customer")["placed_at"].max().reindex(asked)
-        dropped, alive = _silent(config, lam, mu, days_of(config, last.to_numpy()), start)
-        weight = alive / (dropped + alive)
+        weight = _alive_by_history(truth, cutoff, asked)
         probability = 1.0 - weight + weight * probability
-    shoppers = pd.Index(people["shopper"].to_numpy()[asked], name="shopper")
-    return pd.Series(probability, index=shoppers)
+    return pd.Series(probability, index=asked.shoppers)
+
+
+def true_expected_spend(
+    truth: World,
+    cutoff: date | datetime,
+    horizon_days: int,
+    given: Literal["dropout", "alive", "history"] = "history",
+    kept_share: float = 1.0,
+) -> pd.Series:
+    """Mean spend of a customer in ``[t, t + h)``, from the processes; currency.
+
+    It is the expected number of orders times the customer's mean order. With the names of
+    :func:`true_churn_probability`, that number is
+
+    - ``given="dropout"``: ``lambda (C(min(t + h, tau)) - C(t))``;
+    - ``given="alive"``: ``int_0^h lambda S(t + x) exp(-mu x) dx`` for those alive at ``t``, else 0;
+    - ``given="history"``: ``w`` times that integral. No model that sees orders only does better on
+      average.
+
+    Parameters
+    ----------
+    kept_share
+        Share of the value of orders that is kept; 1 = gross of returns.
+
+    Returns
+    -------
+    Series
+        By ``shopper``, of the customers acquired before ``t``.
+    """
+    asked = _asked(truth, cutoff, horizon_days)
+    config, lam, mu = truth.config, asked.purchase_rate, asked.dropout_rate
+    if given == "dropout":
+        last = np.maximum(np.minimum(asked.stop, asked.dropout), asked.start)
+        orders = _orders(config, lam, np.zeros_like(mu), asked.start, last)
+    else:
+        orders = _orders(config, lam, mu, asked.start, asked.stop)
+    if given == "alive":
+        orders = np.where(asked.dropout > asked.start, orders, 0.0)
+    if given == "history":
+        orders = orders * _alive_by_history(truth, cutoff, asked)
+    return pd.Series(orders * asked.mean_spend * kept_share, index=asked.shoppers)
+
+
+class _Asked(NamedTuple):
+    """Customers acquired before a cutoff: their row, rates a day, and days of the world's clock."""
+
+    rows: Ints
+    shoppers: pd.Index
+    purchase_rate: Floats
+    dropout_rate: Floats
+    mean_spend: Floats
+    dropout: Floats
+    start: Floats
+    stop: Floats
+
+
+def _asked(truth: World, cutoff: date | datetime, horizon_days: int) -> _Asked:
+    people = truth.customers
+    t = float(days_of(truth.config, np.array([cutoff], dtype="datetime64[us]"))[0])
+    acquired = days_of(truth.config, people["acquired_at"].to_numpy())
+    rows = np.flatnonzero(acquired < t)
+    lam, mu, spend, lifetime = (
+        people[name].to_numpy()[rows]
+        for name in ("purchase_rate_per_day", "dropout_rate_per_day", "mean_spend", "lifetime_days")
+    )
+    start, stop = np.full(len(rows), t), np.full(len(rows), t + horizon_days)
+    shoppers = pd.Index(people["shopper"].to_numpy()[rows], name="shopper")
+    return _Asked(rows, shoppers, lam, mu, spend, acquired[rows] + lifetime, start, stop)
+
+
+def _alive_by_history(truth: World, cutoff: date | datetime, asked: _Asked) -> Floats:
+    """Probability of being alive at the cutoff after the silence since the last order."""
+    past = truth.orders.loc[truth.orders["placed_at"] < pd.Timestamp(cutoff)]
+    last = past.groupby("customer")["placed_at"].max().reindex(asked.rows)
+    since = days_of(truth.config, last.to_numpy())
+    dropped, alive = _silent(
+        truth.config, asked.purchase_rate, asked.dropout_rate, since, asked.start
+    )
+    weight: Floats = alive / (dropped + alive)
+    return weight
+
+
+def _orders(config: SimulateConfig, lam: Floats, mu: Floats, start: Floats, stop: Floats) -> Floats:
+    """Mean orders in ``[start, stop)`` of those alive at start, a sum over the days.
+
+    A day's part from ``a`` to ``b`` adds ``lambda S_k (exp(-mu (a - start)) - exp(-mu (b -
+    start))) / mu``, which is ``lambda S_k (b - a)`` where nobody drops out.
+    """
+    orders = np.zeros_like(lam)
+    if not len(lam):
+        return orders
+    edges = np.arange(np.floor(start.min()), np.floor(stop.max()) + 2)
+    daily = season(config, int(edges[-1]))[int(edges[0]) :]
+    for at in range(0, len(lam), CHUNK):
+        rows = slice(at, at + CHUNK)
+        within = np.clip(edges, start[rows, None], stop[rows, None])
+        width, rate = np.diff(within, axis=1), mu[rows, None]
+        stays = np.exp(-rate * (within[:, :-1] - start[rows, None]))
+        orders[rows] = lam[rows] * (daily * stays * width * exprel(-rate * width)).sum(axis=1)
+    return orders
 
 
 def _silent(

@@ -3,9 +3,6 @@
 ``discover`` walks ``training/tasks``, so a new file is under contract without being named here.
 """
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -16,11 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features import catalogue
 from features import columns as c
 from features.canonical import OUTCOMES
 from features.settings import Part, resolve
 from features.tables import Tables
 from tests.worlds import BEGAN, DAY, line, random_world, renumbered, tables, world
+from training.contract import DAY as LABEL_DAY
 from training.contract import LABEL, Floats
 from training.metrics import METRICS, Ranked
 from training.pipeline import TASKS
@@ -37,16 +36,7 @@ Labels = dict[tuple[datetime, int], float]
 
 def discover(home: str = TASKS) -> list[str]:
     """``file.Class`` of every supervised task below ``home``: of those with labels."""
-    package = importlib.import_module(home)
-    found = []
-    for info in pkgutil.walk_packages(package.__path__, f"{home}."):
-        module = importlib.import_module(info.name)
-        found += [
-            f"{info.name.removeprefix(f'{home}.')}.{name}"
-            for name, cls in vars(module).items()
-            if inspect.isclass(cls) and cls.__module__ == info.name and hasattr(cls, "label")
-        ]
-    return sorted(found)
+    return catalogue.discover(home, "label")
 
 
 def _said(answer: str, **more: Any) -> dict[str, Any]:
@@ -74,6 +64,10 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "outcome.Outcome": [
         _said("event", outcome="bought", absent=0.0, maturity_days=20),
         _said("amount", outcome="bought", absent=0.0, kind="amount"),
+    ],
+    "timing.Timing": [
+        _said("event", points_days=[20, 40]),
+        _said("event", points_days=[7], absent=True, maturity_days=15, asked={}),
     ],
 }
 """Questions in YAML's words for label kinds that have no defaults."""
@@ -192,7 +186,9 @@ def labels_are_numbers(task: Any) -> None:
     following = opened.following(CUTOFFS, task.horizon_days, task.maturity_days)
     found = opened.backend.to_pyarrow(task.label(spine, following))
     opened.backend.disconnect()
-    assert found.column_names == [c.CUSTOMER, c.CUTOFF, LABEL], "other columns than declared"
+    more = [LABEL_DAY] if task.points_days else []
+    declared = [c.CUSTOMER, c.CUTOFF, LABEL, *more]
+    assert found.column_names == declared, "other columns than declared"
     assert found.schema.field(LABEL).type == pa.float64(), "not float64"
     assert not found[LABEL].null_count, "a label is missing rather than dropped"
     values = set(found[LABEL].to_pylist())

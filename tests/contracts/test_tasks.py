@@ -36,7 +36,7 @@ def test_every_file_is_found() -> None:
     """Each file in ``training/tasks`` has a task under contract, or a family that tests it."""
     folder = Path(training.tasks.__path__[0])
     files = {p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")}
-    assert files - {use.split(".")[0] for use in FOUND} <= {"segments", "recommend"}
+    assert files - {use.split(".")[0] for use in FOUND} <= {"segments", "recommend", "lifecycle"}
     assert {"churn.Churn", "event.Event", "amount.Amount", "outcome.Outcome"} <= set(FOUND)
 
 

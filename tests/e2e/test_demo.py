@@ -16,6 +16,7 @@ SMALL = (
     "search.trials=2",
     "bootstrap=40",
     "model.config.trees=60",
+    "features=[{use: rfm.Rfm}, {use: cadence.Cadence}]",
 )
 
 

@@ -1,9 +1,11 @@
 """Who may be approached: the ledger replayed by hand, on random sequences."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,11 +13,17 @@ from typer.testing import CliRunner
 
 from features import columns as c
 from features.__main__ import app
-from features.consent import allowed
-from features.errors import DataError
+from features.compute import compute
+from features.consent import Consent, allowed
+from features.errors import ConfigError, DataError
+from features.sets.rfm import Rfm, RfmConfig
 from features.settings import Workspace
+from features.sources import load_source
+from features.tables import build_tables
 from tests.channel_worlds import row, world_of
-from tests.worlds import built, good, tables
+from tests.worlds import built, good, tables, worlds
+from training.rows import asked_at, labels_of
+from training.tasks.churn import Churn, ChurnConfig
 
 CUTOFF = datetime(2011, 1, 1)
 ENTRY = st.tuples(
@@ -94,3 +102,66 @@ def test_source_without_a_ledger(
         allowed(opened.asof([CUTOFF]), "marketing")
     opened.backend.disconnect()
     del tmp_path
+
+
+@settings(max_examples=6)
+@given(entries=st.lists(ENTRY, min_size=1, max_size=12), bought=worlds())
+def test_without_consent_nothing_is_seen(entries: list[Any], bought: pa.Table) -> None:
+    """Rows, orders, purchases, customers and features are those of who allows it, and no others."""
+    cutoffs = [CUTOFF, CUTOFF + timedelta(days=200)]
+    consent = Consent(purpose="marketing", channel="email")
+    with tables({"order_lines": bought, **world_of(consents=ledger(entries))}) as opened:
+        everyone = opened.asof(cutoffs)
+        permitted = allowed(everyone, "marketing", "email").to_pyarrow().to_pylist()
+        pairs = {(line[c.CUSTOMER], line[c.CUTOFF]) for line in permitted}
+        some = replace(opened, consent=consent).asof(cutoffs)
+        for part in (
+            lambda view: view.rows("order_lines"),
+            lambda view: view.rows("consents"),
+            lambda view: view.orders,
+            lambda view: view.purchases,
+            lambda view: view.customers,
+            lambda view: view.returns,
+        ):
+            expected = [
+                line
+                for line in part(everyone).to_pyarrow().to_pylist()
+                if (line[c.CUSTOMER], line[c.CUTOFF]) in pairs
+            ]
+            assert alike(part(some).to_pyarrow().to_pylist()) == alike(expected)
+        whole, restricted = (
+            compute(opened.backend, view, [Rfm(RfmConfig())]).to_pylist()
+            for view in (everyone, some)
+        )
+        of_pairs = [line for line in whole if (line[c.CUSTOMER], line[c.CUTOFF]) in pairs]
+        assert restricted == of_pairs
+
+
+def alike(lines: list[dict[str, Any]]) -> list[str]:
+    """Rows as a bag."""
+    return sorted(str(sorted(line.items())) for line in lines)
+
+
+def test_a_plan_asks_only_who_allows_it(place: Workspace) -> None:
+    """Labels and asked customers of the simulated retailer are those of the ledger, as of then."""
+    tables = ["order_lines", "consents"]
+    said = {"simulate.customers": 200, "simulate.days": 500, "simulate.tables": tables}
+    stored = build_tables(place, load_source(place, "simulated", said))
+    moment = stored.end - timedelta(days=90)
+    task = Churn(ChurnConfig())
+    with stored.open() as opened:
+        everyone = asked_at(opened, task, [moment])[moment]
+        held = allowed(opened.asof([moment]), "analytics").to_pyarrow()
+    with stored.consenting(Consent(purpose="analytics")).open() as opened:
+        labels, _ = labels_of(opened, task, [moment])
+    assert set(labels[c.CUSTOMER]) <= set(held[c.CUSTOMER].to_pylist())
+    assert 0 < len(labels) < everyone
+
+
+def test_consent_without_a_ledger_is_refused(place: Workspace, reader_here: None) -> None:
+    """Nobody is left out silently, and nobody is taken in."""
+    del reader_here
+    stored = built(place, good(5))
+    with pytest.raises(ConfigError, match="brings no table 'consents'"):
+        stored.consenting(Consent(purpose="analytics"))
+    assert stored.consenting(None).consent is None

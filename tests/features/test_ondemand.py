@@ -81,13 +81,16 @@ def test_quotes_and_odd_texts_are_values(compiled: OnDemand) -> None:
 
 
 BAD: list[tuple[Any, str]] = [
-    ({"orders": []}, r"table 'orders': expected one of \['order_lines', 'customers', 'events'\]"),
-    ({"products": []}, "table 'products': expected one of"),
+    (
+        {"orders": []},
+        r"a table that is not known: expected one of \['order_lines', 'customers', 'events'\]",
+    ),
+    ({"products": []}, "a table that is not known: expected one of"),
     ({"order_lines": {}}, "table order_lines: expected a list of rows"),
     ([], "a history is a mapping"),
     (history("x"), "table order_lines, row 0: expected a mapping"),
-    (history(posted(), posted(colour="red")), "row 1: unknown column 'colour'"),
-    (history({**posted(), c.CUSTOMER: 1}), "row 0: unknown column 'customer_id'"),
+    (history(posted(), posted(colour="red")), r"row 1: 1 unknown column\(s\)"),
+    (history({**posted(), c.CUSTOMER: 1}), r"row 0: 1 unknown column\(s\)"),
     (history(posted(amount_minor=None)), "row 0, column amount_minor: a value is required"),
     (history(posted(amount_minor=1.5)), "row 0, column amount_minor: expected an integer"),
     (history(posted(amount_minor=True)), "column amount_minor: expected an integer"),
@@ -97,7 +100,10 @@ BAD: list[tuple[Any, str]] = [
     (history(posted(product_id="x" * 20_000)), "column product_id: expected at most"),
     (history(posted(product_id="a\0b")), "none of them zero"),
     (history(posted(product_id="\ud800")), "column product_id: .*surrogates"),
-    (history(posted(event_time="yesterday")), "column event_time: Invalid isoformat"),
+    (
+        history(posted(event_time="yesterday")),
+        "column event_time: expected a moment without a zone",
+    ),
     (history(posted(event_time=5)), "column event_time: expected a moment without a zone"),
     (history(posted(event_time=datetime(2010, 1, 1, tzinfo=UTC))), "without a zone"),
     (history(*[posted()] * (MAX_ROWS + 1)), f"{MAX_ROWS + 1} rows; at most"),

@@ -15,6 +15,7 @@ from serving.guard import Guard
 from serving.release import Release
 from training import bundle as bundles
 from training.calibrate import Calibrator
+from training.keys import signing_key, verifying_key
 from training.models.gbm import Gbm, GbmConfig
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Answer, Bundle
@@ -88,14 +89,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     keys = root / "keys"
     golden = random_rows(GOLDEN_ROWS, seed=4)
     golden[0, 2] = np.nan  # so that the published example shows a null
-    digest = supervised.write(whole, golden, root / "bundle", bundles.signing_key(keys))
+    digest = supervised.write(whole, golden, root / "bundle", signing_key(keys))
     return Made(root / "bundle", keys, digest)
 
 
 @pytest.fixture(scope="session")
 def bundle(made: Made) -> Bundle:
     """The bundle as a service loads it."""
-    return bundles.load(made.folder, bundles.verifying_key(made.keys))
+    return bundles.load(made.folder, verifying_key(made.keys))
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +116,7 @@ def served(bundle: Bundle, statement: Release) -> Guard:
 @pytest.fixture
 def released(made: Made, statement: Release, tmp_path: Path) -> Path:
     """A release folder of its own, to be tampered with."""
-    release.write(statement, made.folder, tmp_path / "release", bundles.signing_key(made.keys))
+    release.write(statement, made.folder, tmp_path / "release", signing_key(made.keys))
     return tmp_path / "release"
 
 

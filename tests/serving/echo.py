@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from typing import Any
 
-from serving.guard import Rule
+from serving.guard import METRICS, Rule
 from tests.serving.asgi import JSON, Reply, ask_async
 
 RULES = {
@@ -30,6 +30,10 @@ class Echo:
         """Answer 200 with the length of the body."""
         if scope["type"] == "lifespan":
             self.states.append("lifespan")
+            return
+        if scope["path"] == METRICS:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": scope["state"]["metrics"].text()})
             return
         self.states.append(scope["state"])
         message = await receive() if scope["method"] == "POST" else {}

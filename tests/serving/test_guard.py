@@ -176,7 +176,7 @@ def test_safe_request_id_is_kept(sent: bytes) -> None:
     app = Echo()
     reply = ask(Guard(app, RULES), "GET", "/look", headers=[(b"x-request-id", sent)])
     assert reply.headers["x-request-id"] == sent.decode()
-    assert app.states == [{"request_id": sent.decode()}]
+    assert app.states == [{"request_id": sent.decode(), "caller": ""}]
 
 
 @pytest.mark.parametrize(
@@ -221,3 +221,21 @@ def test_websockets_are_closed_and_lifespan_passes() -> None:
     asyncio.run(guard({"type": "lifespan"}, send, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]
     assert app.states == ["lifespan"]
+
+
+def test_the_end_is_told_once_all_is_answered() -> None:
+    """After the app has shut down, and before the server hears of it."""
+    heard: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for step in ("startup", "shutdown"):
+            heard.append(step)
+            await send({"type": f"lifespan.{step}.complete"})
+
+    async def send(message: Any) -> None:
+        heard.append(message["type"])
+
+    guard = Guard(app, RULES, at_end=lambda: heard.append("end"))
+    asyncio.run(guard({"type": "lifespan"}, send, send))
+    steps = ["startup", "lifespan.startup.complete", "shutdown", "end"]
+    assert heard == [*steps, "lifespan.shutdown.complete"]

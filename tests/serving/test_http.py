@@ -19,7 +19,9 @@ from serving.package import Packaged
 from serving.serve import Server, packaged
 from tests.serving.conftest import Made
 from tests.serving.test_package import approve
+from training import predictions
 from training.bundle import TOLERANCE
+from training.keys import add_reviewer
 from training.record import Record
 from training.supervised.bundle import Bundle
 
@@ -70,14 +72,17 @@ def service(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         patch.setenv(keys.ENV, str(root / "api_keys"))
         approve(patch, made.folder, made.digest)
         done = package.package(place, "churn")
-        Record(place.registry).append("approved", "churn", 3, made.digest, "Ann", "good")
-        server = Server(place, packaged(place, "churn"))
+        add_reviewer(place.keys, "Ann")
+        Record(place).append("approved", "churn", 3, made.digest, "Ann", "good")
+        server = Server(place, packaged(place, "churn"), log_share=1.0)
         try:
             yield Running(place, done, server, server.wait_ready())
         finally:
             family = [psutil.Process(server.process.pid), *server._children()]
             server.stop()
             assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+            logged = predictions.read(place, "churn", 3)
+            assert {"request"} == set(logged["origin"]), "what waits is written at the end, too"
 
 
 def test_golden_rows_come_back_over_http(
@@ -100,7 +105,7 @@ def test_golden_rows_come_back_over_http(
 def test_bento_pins_its_model_and_carries_code_alone(service: Running) -> None:
     """The exact model tag is an argument of the Bento; no tests, data or other files travel."""
     folder = bento.folder(bento.home(service.place), "bentos", service.made.bento)
-    pinned = Record(service.place.registry).entries("churn")[0].evidence[bento.STORED]
+    pinned = Record(service.place).entries("churn")[0].evidence[bento.STORED]
     assert f"model: {pinned}" in (folder / "bento.yaml").read_text()
     assert bento.folder(bento.home(service.place), "models", pinned) == service.made.bundle.parent
     files = [path.relative_to(folder / "src") for path in (folder / "src").rglob("*.*")]

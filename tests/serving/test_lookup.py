@@ -102,6 +102,14 @@ def test_old_profiles_are_warned_of(
     assert reply["warnings"] == ["the profiles are 30 days old"]
 
 
+def test_ages_are_told(published: Workspace, bundle: Bundle, statement: Release) -> None:
+    """How old model and profiles are, for people and probes; a broken store is no failure."""
+    old = Guard(base.make_app(bundle, statement, at(published, 30)), base.RULES)
+    told = orjson.loads(ask(old, "GET", "/model", b"", []).body)
+    assert told["profiles"] == {"cutoff": "2025-06-30", "age_days": 30.0, "customers": 3}
+    assert told["age_days"] > 5000
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code", "field"),
     [

@@ -17,6 +17,7 @@ from serving.release import Release
 from tests.serving.conftest import GOLDEN_ROWS, Made
 from training import bundle as bundles
 from training import review
+from training.keys import signing_key, verifying_key
 from training.record import Record
 from training.review import Approved
 from training.supervised import bundle as supervised
@@ -27,6 +28,7 @@ def approve(monkeypatch: pytest.MonkeyPatch, folder: Path, digest: str, version:
     """A reviewer approved what lies in ``folder``."""
     granted = Approved("churn", version, digest, folder, "Ann", "2026-01-02T03:04:05+00:00")
     monkeypatch.setattr(review, "approved", lambda *_: granted)
+    monkeypatch.setattr(package, "_posted", lambda *_: None)
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def nothing_written(place: Workspace) -> bool:
     left = (
         [path for path in place.store.rglob("*") if path.is_file()] if place.store.exists() else []
     )
-    return not left and not Record(place.registry).entries()
+    return not left and not Record(place).entries()
 
 
 def test_unapproved_version_is_refused(
@@ -107,7 +109,7 @@ def rewritten(bundle: Bundle, folder: Path, keys: Path, **changes: Any) -> str:
     assert bundle.golden is not None
     answer = bundle.answer.model_copy(update=changes)
     changed = Bundle(answer, bundle.model, bundle.calibrator)
-    return supervised.write(changed, bundle.golden.X, folder, bundles.signing_key(keys))
+    return supervised.write(changed, bundle.golden.X, folder, signing_key(keys))
 
 
 @pytest.mark.parametrize("task", ["weather", "guard", "demo", "base"])
@@ -145,8 +147,8 @@ def test_different_answers_over_http_are_refused(
 
     handler = getattr(Endpoints, part)
 
-    def mixed(self: Any, asked: Any, name: str) -> bytes:
-        return bytes(handler(self, replace(asked, X=asked.X[::-1].copy()), name))
+    def mixed(self: Any, asked: Any, *more: Any) -> bytes:
+        return bytes(handler(self, replace(asked, X=asked.X[::-1].copy()), *more))
 
     monkeypatch.setattr(Endpoints, part, mixed)
     approve(monkeypatch, made.folder, made.digest)
@@ -184,13 +186,13 @@ def test_packaging_is_noted_and_recognised(
     approve(monkeypatch, made.folder, made.digest)
     first = package.package(workplace, "churn")
     assert first.fresh
-    noted = Record(workplace.registry).entries("churn")
+    noted = Record(workplace).entries("churn")
     assert [(e.event, e.version, e.digest, e.actor) for e in noted] == [
         ("checked", 3, made.digest, "package")
     ]
     assert noted[0].evidence["bento"] == first.bento
     assert noted[0].evidence["largest_difference"] <= 1e-9
-    assert bundles.load(first.bundle, bundles.verifying_key(made.keys)).digest == made.digest
+    assert bundles.load(first.bundle, verifying_key(made.keys)).digest == made.digest
     again = package.package(workplace, "churn")
     assert (again.bento, again.fresh, len(built)) == (first.bento, False, 1)
     approve(monkeypatch, made.folder, made.digest, version=4)

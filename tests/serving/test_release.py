@@ -11,7 +11,7 @@ from features.errors import ConfigError, DataError
 from serving import base, keys, release
 from serving.release import BUNDLE, SIGNATURE, STATEMENT, Release
 from tests.serving.conftest import Made
-from training import bundle as bundles
+from training.keys import signing_key
 
 
 def edit(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
@@ -104,7 +104,7 @@ def test_tampered_release_is_refused_before_parsing(
 
 def test_release_of_another_key_is_refused(released: Path, tmp_path: Path, unparsed: None) -> None:
     """The key comes from the installation; what another signed does not count."""
-    bundles.signing_key(tmp_path / "other")
+    signing_key(tmp_path / "other")
     with pytest.raises(DataError, match="does not fit our key"):
         release.load(released, tmp_path / "other")
 
@@ -116,7 +116,7 @@ def test_old_bundle_under_a_new_statement_is_refused(
     told = statement.model_copy(update={"digest": "0" * 64})
     data = json.dumps(told.model_dump()).encode()
     (released / STATEMENT).write_bytes(data)
-    (released / SIGNATURE).write_bytes(bundles.signing_key(made.keys).sign(data))
+    (released / SIGNATURE).write_bytes(signing_key(made.keys).sign(data))
     with pytest.raises(DataError, match="the release names bundle 000000000000"):
         release.load(released, made.keys)
 

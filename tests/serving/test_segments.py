@@ -16,6 +16,7 @@ from serving.release import Release
 from tests.serving.asgi import ask, post
 from tests.training.segments.samples import ACTIVITY, SCHEMA, VALUE, customers
 from training import bundle as common
+from training.keys import signing_key, verifying_key
 from training.segments import bundle as bundles
 from training.segments.bundle import Segment, SegmentsAnswer, SegmentsBundle
 from training.segments.choose import WAYS
@@ -68,8 +69,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
         :, [declared[n].missing == "never" for n in found.columns]
     ]
     made = SegmentsBundle(answer, found)
-    bundles.write(made, X[:250], root / "bundle", common.signing_key(root / "keys"))
-    loaded = common.load(root / "bundle", common.verifying_key(root / "keys"))
+    bundles.write(made, X[:250], root / "bundle", signing_key(root / "keys"))
+    loaded = common.load(root / "bundle", verifying_key(root / "keys"))
     assert isinstance(loaded, SegmentsBundle)
     release = Release(
         model="segments", version=2, digest=loaded.digest, reviewer="Ann", approved_at="2026-01-02"

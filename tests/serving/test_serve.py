@@ -16,6 +16,7 @@ from features.errors import ConfigError, NotApproved
 from features.settings import Workspace
 from serving import bento, keys
 from serving.serve import Server, _checked_host, _free_port, packaged
+from training.keys import add_reviewer
 from training.record import Record
 
 DIGEST = "d" * 64
@@ -28,8 +29,9 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def note(place: Workspace, event: Any, version: int, tag: str = "", digest: str = DIGEST) -> None:
     """An entry of the record; a Bento that it names is there."""
+    add_reviewer(place.keys, "Ann")
     evidence = {"bento": tag, bento.STORED: "churn:m"} if tag else {}
-    Record(place.registry).append(event, "churn", version, digest, "Ann", "because", evidence)
+    Record(place).append(event, "churn", version, digest, "Ann", "because", evidence)
     if tag:
         folder = bento.folder(bento.home(place), "bentos", tag)
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from tests.serving.asgi import ask, post
 from tests.training.test_value import bundle as unwritten
 from training import bundle as bundles
 from training.categories import rows as as_rows
+from training.keys import signing_key, verifying_key
 from training.supervised.bundle import Bundle, write
 
 
@@ -24,9 +25,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[Guard, Bundle]:
     """A bundle with details behind its routes."""
     root: Path = tmp_path_factory.mktemp("value")
     made, golden = unwritten()
-    private = bundles.signing_key(root / "keys")
+    private = signing_key(root / "keys")
     write(made, golden, root / "bundle", private)
-    loaded = bundles.load(root / "bundle", bundles.verifying_key(root / "keys"))
+    loaded = bundles.load(root / "bundle", verifying_key(root / "keys"))
     assert isinstance(loaded, Bundle)
     said = Release(
         model="clv", version=3, digest=loaded.digest, reviewer="Ann", approved_at="2026-01-02"
@@ -65,7 +66,7 @@ def test_every_column_is_explained_on_the_model_page(served: tuple[Guard, Bundle
 
 
 def test_factors_add_up_to_the_value_in_currency(served: tuple[Guard, Bundle]) -> None:
-    """Row by row, each with a sentence, the largest first."""
+    """Row by row, each with a sentence, the largest first; themes add up to each factor."""
     app, loaded = served
     rows = asked(loaded)
     predictions = post(app, "/predict", rows).json["predictions"]
@@ -77,3 +78,7 @@ def test_factors_add_up_to_the_value_in_currency(served: tuple[Guard, Bundle]) -
         assert value["usual"] + sum(moved) == pytest.approx(told[value["of"]], rel=1e-9)
         assert np.all(np.diff(np.abs(moved)) <= 0)
         assert all("EUR" in f["text"] for f in value["factors"])
+        for factor in value["factors"]:
+            columns = sum(factor["themes"].values()) + factor["common"]
+            assert columns == pytest.approx(factor["contribution"], rel=1e-9, abs=1e-9)
+            assert all("EUR" in said for said in factor["reasons"])

@@ -19,6 +19,7 @@ from training import bundle as bundles
 from training import categories
 from training.calibrate import Calibrator
 from training.contract import matrix
+from training.keys import signing_key, verifying_key
 from training.models.gbm import Tweedie, TweedieConfig
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Answer, Bundle
@@ -59,8 +60,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     root = tmp_path_factory.mktemp("amounts")
     made = Bundle(answer, model, Calibrator("factor", {"log": (0.1,)}, 0.2))
     values = matrix(X, made.columns)
-    supervised.write(made, values[:60], root / "bundle", bundles.signing_key(root / "keys"))
-    return bundles.load(root / "bundle", bundles.verifying_key(root / "keys"))
+    supervised.write(made, values[:60], root / "bundle", signing_key(root / "keys"))
+    return bundles.load(root / "bundle", verifying_key(root / "keys"))
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,13 @@ from typing import Any
 import pytest
 import yaml
 from matplotlib.figure import Figure
+from typer.testing import CliRunner
 
 from features.settings import Workspace
 from tests.worlds import CONFIGS, ROOT
 from training import pack, pipeline, review
+from training.__main__ import app
+from training.keys import add_reviewer
 from training.record import Record
 from training.runs import run
 from training.track import client
@@ -104,10 +107,13 @@ def said() -> Iterator[list[str]]:
 
 
 def settled(folder: Path, patched: pytest.MonkeyPatch) -> Workspace:
-    """The workspace below ``folder``, in the environment too."""
+    """The workspace below ``folder``, in the environment too; four people may decide."""
     for variable, name in VARIABLES.items():
         patched.setenv(variable, str(folder / name))
-    return Workspace.locate(configs=CONFIGS)
+    place = Workspace.locate(configs=CONFIGS)
+    for reviewer in ("Ada", "Bob", "Eve", "Grace"):
+        add_reviewer(place.keys, reviewer)
+    return place
 
 
 def planned(place: Workspace, *assignments: str) -> pipeline.Plan:
@@ -154,7 +160,7 @@ class Runs:
         with pytest.MonkeyPatch.context() as patched:
             self.place = settled(folder, patched)
             self.heard_before_the_kill = killed_at(self.place, "trial 2/4")
-            self.entries_after_the_kill = Record(self.place.registry).entries()
+            self.entries_after_the_kill = Record(self.place).entries()
             self.one, self.said_on_resuming = self.run(patched, "clean")
 
             patched.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
@@ -162,7 +168,7 @@ class Runs:
                 dying.setattr(Record, "append", self.die)
                 with pytest.raises(Killed):
                     self.run(patched, "changed", *ANOTHER)
-            self.entries_before_the_record = Record(self.place.registry).entries()
+            self.entries_before_the_record = Record(self.place).entries()
             self.two, self.said_at_the_record = self.run(patched, "changed", *ANOTHER)
 
             self.before = folder / "before-any-decision"
@@ -212,3 +218,12 @@ def aliases(place: Workspace) -> dict[str, int]:
 def tags(place: Workspace, version: int) -> dict[str, str]:
     """MLflow's tags of a version."""
     return dict(client(place).get_model_version("churn", str(version)).tags)
+
+
+def asked(*arguments: str) -> Any:
+    """The same command in this process."""
+    mask = os.umask(0o022)
+    try:
+        return CliRunner().invoke(app, list(arguments))
+    finally:
+        os.umask(mask)

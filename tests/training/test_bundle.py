@@ -18,9 +18,10 @@ from features.errors import DataError
 from features.settings import Workspace
 from tests.training import samples
 from training import bundle as bundles
-from training.bundle import ANSWER, MANIFEST, PUBLIC_KEY, SIGNATURE
+from training.bundle import ANSWER, MANIFEST, SIGNATURE
 from training.calibrate import FILE as CALIBRATOR
 from training.contract import Floats
+from training.keys import PRIVATE_KEY, PUBLIC_KEY, signing_key, verifying_key
 from training.models.gbm import FILE as BOOSTER
 from training.supervised import bundle as supervised
 from training.supervised.bundle import GOLDEN
@@ -492,16 +493,16 @@ def test_no_folder_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_keys_are_made_once_and_private(place: Workspace) -> None:
     """The signing key is its owner's alone, stays the same, and fits the verifying key."""
-    made = bundles.signing_key(place.keys)
-    assert bundles.signing_key(place.keys).private_bytes_raw() == made.private_bytes_raw()
-    public = bundles.verifying_key(place.keys)
+    made = signing_key(place.keys)
+    assert signing_key(place.keys).private_bytes_raw() == made.private_bytes_raw()
+    public = verifying_key(place.keys)
     public.verify(made.sign(b"text"), b"text")
     for path in place.keys.iterdir():
-        if path.name == bundles.PRIVATE_KEY:
+        if path.name == PRIVATE_KEY:
             assert path.stat().st_mode & 0o077 == 0
     (place.keys / PUBLIC_KEY).unlink()  # as after a kill between the two files
-    bundles.signing_key(place.keys)
-    assert bundles.verifying_key(place.keys).public_bytes_raw() == public.public_bytes_raw()
+    signing_key(place.keys)
+    assert verifying_key(place.keys).public_bytes_raw() == public.public_bytes_raw()
 
 
 def test_without_a_verifying_key_the_error_says_where_it_should_be(
@@ -509,12 +510,12 @@ def test_without_a_verifying_key_the_error_says_where_it_should_be(
 ) -> None:
     """Missing or broken keys name the file and the variable, and nothing is made up."""
     with pytest.raises(DataError, match=rf"{PUBLIC_KEY}: no 32-byte key.*PERENNIAL_KEYS_DIR"):
-        bundles.verifying_key(place.keys)
+        verifying_key(place.keys)
     assert not place.keys.exists()
     place.keys.mkdir(parents=True)
-    for name in (PUBLIC_KEY, bundles.PRIVATE_KEY):
+    for name in (PUBLIC_KEY, PRIVATE_KEY):
         (place.keys / name).write_bytes(b"short")
-    for read in (bundles.verifying_key, bundles.signing_key):
+    for read in (verifying_key, signing_key):
         with pytest.raises(DataError, match="no 32-byte key there; set PERENNIAL_KEYS_DIR"):
             read(place.keys)
     with pytest.raises(DataError, match="PERENNIAL_KEYS_DIR"):
@@ -524,7 +525,7 @@ def test_without_a_verifying_key_the_error_says_where_it_should_be(
 def test_mlflows_door_verifies(place: Workspace, tmp_path: Path) -> None:
     """The loader that MLflow calls answers from a good bundle and refuses a changed one."""
     made, rows = trees()
-    supervised.write(made, rows, tmp_path / "bundle", bundles.signing_key(place.keys))
+    supervised.write(made, rows, tmp_path / "bundle", signing_key(place.keys))
     answer = bundles._load_pyfunc(str(tmp_path / "bundle"))
     X, _, _ = samples.customers(20, seed=8)
     found = answer.predict(X)

@@ -124,7 +124,7 @@ def test_the_pack_says_that_there_is_no_clock(done: Any) -> None:
 def test_audit_attributes_are_judged_and_not_learned(done: Any) -> None:
     """Age is in slices and in no column of the model."""
     place, first, _ = done
-    entry = Record(place.registry).entries("club")[0]
+    entry = Record(place).entries("club")[0]
     made: Any = bundle_of(place, entry)
     assert made.columns == ("attributes__plan", "attributes__fee")
     slices = pd.read_csv(first.pack.folder / "slices.csv")["slice"]
@@ -147,7 +147,7 @@ def test_the_champion_is_compared_in_the_same_folds(done: Any) -> None:
 def test_costs_decide_the_threshold_that_is_served(done: Any) -> None:
     """The bundle's threshold is where a contact pays; the pack has the curve and its worth."""
     place, first, _ = done
-    made: Any = bundle_of(place, Record(place.registry).entries("club")[0])
+    made: Any = bundle_of(place, Record(place).entries("club")[0])
     assert made.answer.threshold == pytest.approx(6 / (0.3 * 95 + 5))
     worth = pd.read_csv(first.pack.folder / "decisions.csv").set_index("answer")
     assert set(worth.index) == {"candidate", "recency"}

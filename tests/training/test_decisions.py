@@ -23,7 +23,8 @@ from tests.training.finished import (
     tags,
 )
 from training import bundle as bundles
-from training import pack, review
+from training import notify, pack, review
+from training.keys import add_reviewer, verifying_key
 from training.record import Record, champion
 from training.track import bundle_folder, client, review_folder
 
@@ -37,7 +38,7 @@ def test_a_notebook_gets_the_champions_answers(decided: Workspace) -> None:
     client(decided)
     notebook = mlflow.pyfunc.load_model("models:/churn@champion")
     approved = review.approved(decided, "churn")
-    loaded = bundles.load(approved.folder, bundles.verifying_key(decided.keys))
+    loaded = bundles.load(approved.folder, verifying_key(decided.keys))
     assert (approved.version, approved.digest, approved.reviewer) == (1, loaded.digest, "Ada")
     assert loaded.golden is not None
     frame = pd.DataFrame(loaded.golden.X, columns=list(loaded.columns))
@@ -51,7 +52,7 @@ def test_a_notebook_gets_the_champions_answers(decided: Workspace) -> None:
 def test_approving_is_recorded_and_mirrored(undecided: Workspace) -> None:
     """An approval is an entry with who, why and the evidence; alias and tags say the same."""
     entry = review.approve(undecided, "churn", 1, "Grace", "beats the rule")
-    last = Record(undecided.registry).entries("churn")[-1]
+    last = Record(undecided).entries("churn")[-1]
     assert last == entry
     assert (last.event, last.version, last.actor, last.reason) == (
         "approved", 1, "Grace", "beats the rule",
@@ -97,7 +98,7 @@ def test_rollback_and_rejection(decided: Workspace) -> None:
     assert "champion" not in aliases(decided)
     with pytest.raises(NotApproved, match="has no approved version; look at one with"):
         review.approved(decided, "churn")
-    events = [e.event for e in Record(decided.registry).entries("churn")][-5:]
+    events = [e.event for e in Record(decided).entries("churn")][-5:]
     assert events == ["approved", "rolled back", "rolled back", "rejected", "rejected"]
 
 
@@ -122,10 +123,10 @@ def test_rollback_and_rejection(decided: Workspace) -> None:
 )  # fmt: skip
 def test_what_may_not_be_done_is_refused(act: Any, said: str, decided: Workspace) -> None:
     """Refused with the reason and the remedy, and the record and MLflow stay as they were."""
-    before, standing = Record(decided.registry).entries(), aliases(decided)
+    before, standing = Record(decided).entries(), aliases(decided)
     with pytest.raises(NotApproved, match=f"(?s){said}"):
         act(decided)
-    assert Record(decided.registry).entries() == before
+    assert Record(decided).entries() == before
     assert aliases(decided) == standing
 
 
@@ -146,10 +147,10 @@ def test_what_may_not_be_done_is_refused(act: Any, said: str, decided: Workspace
 )
 def test_what_does_not_exist_is_named(act: Any, said: str, decided: Workspace) -> None:
     """An unknown model or version, no reviewer or no reason: what is there, or what is needed."""
-    before = Record(decided.registry).entries()
+    before = Record(decided).entries()
     with pytest.raises(ConfigError, match=f"(?s){said}"):
         act(decided)
-    assert Record(decided.registry).entries() == before
+    assert Record(decided).entries() == before
 
 
 def test_a_release_comes_from_the_committed_code(undecided: Workspace) -> None:
@@ -204,7 +205,7 @@ def test_tampered_artifacts_are_refused(damage: str, decided: Workspace) -> None
         "another version's": {"model.ubj": exchanged["model.ubj"]},
         "all of another's": dict(exchanged),
     }
-    before = Record(decided.registry).entries()
+    before = Record(decided).entries()
     with _all_changed(folder, damages[damage]):
         wanted = "artifacts were exchanged" if damage == "all of another's" else "model.ubj"
         with pytest.raises(DataError, match=wanted):
@@ -218,7 +219,7 @@ def test_tampered_artifacts_are_refused(damage: str, decided: Workspace) -> None
         if damage != "all of another's":
             with pytest.raises(DataError, match="not what was signed"):
                 mlflow.pyfunc.load_model("models:/churn@champion")
-    assert Record(decided.registry).entries() == before
+    assert Record(decided).entries() == before
     assert review.approved(decided, "churn").version == 1
 
 
@@ -232,6 +233,54 @@ def _all_changed(folder: Path, files: dict[str, bytes | None]) -> Iterator[None]
         yield
 
 
+def test_a_term_that_ends_leaves_nobody_standing(decided: Workspace) -> None:
+    """The one before does not come back by itself; a version that is not champion has no term."""
+    with pytest.raises(NotApproved, match=r"version 3 is not the champion \(version 1 is\)"):
+        review.expire(decided, "churn", 3, "Eve", "a year old")
+    review.expire(decided, "churn", 1, "Eve", "a year old")
+    assert "champion" not in aliases(decided)
+    assert tags(decided, 1)["review"] == "expired"
+    with pytest.raises(NotApproved, match="has no approved version"):
+        review.approved(decided, "churn")
+    with pytest.raises(NotApproved, match="version 1 was declared expired by Eve"):
+        review.rollback(decided, "churn", 1, "Ada", "please")
+    review.approve(decided, "churn", 1, "Ada", "for another year")
+    assert review.approved(decided, "churn").version == 1
+
+
+def test_in_a_team_nobody_approves_their_own(
+    decided: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who ran the pipeline is in the record; rejecting one's own is allowed."""
+    author = Record(decided).entries("churn")[0].evidence["author"]
+    add_reviewer(decided.keys, author)
+    monkeypatch.setenv(review.TEAM, "1")
+    with pytest.raises(NotApproved, match="somebody else of the team has to approve it"):
+        review.approve(decided, "churn", 3, author, "good", override="x")
+    review.approve(decided, "churn", 3, "Ada", "good", override="x")
+    review.reject(decided, "churn", 3, author, "my mistake")
+
+
+def test_a_hook_hears_of_decisions_and_undoes_none(
+    decided: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the entry as JSON; that it fails is said and changes nothing."""
+    heard = tmp_path / "heard.json"
+    monkeypatch.setenv(notify.HOOK, f"tee {heard}")
+    entry = review.approve(decided, "churn", 3, "Ada", "good", override="x")
+    told = json.loads(heard.read_text())
+    assert (told["event"], told["version"], told["hash"]) == ("approved", 3, entry.hash)
+    for command, problem in (("false", "ended with code 1"), ("/no/such", "did not run")):
+        monkeypatch.setenv(notify.HOOK, command)
+        standing = champion(Record(decided).entries("churn"))
+        assert standing is not None
+        other = {1: 3, 3: 1}[standing.version]
+        with said() as lines:
+            review.rollback(decided, "churn", other, "Ada", "to and fro")
+        assert any(problem in line for line in lines)
+        assert review.approved(decided, "churn").version == other
+
+
 def test_gates_that_were_doctored_do_not_help(decided: Workspace) -> None:
     """The gates of the record count: those in the pack, made to look passed, change nothing."""
     file = review_folder(decided, "churn", 3) / "gates.json"
@@ -240,7 +289,7 @@ def test_gates_that_were_doctored_do_not_help(decided: Workspace) -> None:
     for data in (doctored, b"[]"):
         with changed(file, data), pytest.raises(NotApproved, match="roc_auc floor"):
             review.approve(decided, "churn", 3, "Ada", "all green")
-    assert champion(Record(decided.registry).entries("churn")).version == 1  # type: ignore[union-attr]
+    assert champion(Record(decided).entries("churn")).version == 1  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("evidence", [{}, {"gates": []}, {"gates_passed": True}])
@@ -248,7 +297,7 @@ def test_a_version_without_gate_results_is_refused(
     evidence: dict[str, Any], decided: Workspace
 ) -> None:
     """No results are not passed results."""
-    Record(decided.registry).append("registered", "churn", 4, "d", "pipeline", "a run", evidence)
+    Record(decided).append("registered", "churn", 4, "d", "pipeline", "a run", evidence)
     with pytest.raises(NotApproved, match="version 4 has no gate results.*run its pipeline again"):
         review.approve(decided, "churn", 4, "Ada", "good", override="x")
 
@@ -269,7 +318,7 @@ def test_a_lost_tracking_database_is_a_clear_error(decided: Workspace, tmp_path:
     registry.mkdir()
     shutil.copy(decided.registry / "record.db", registry)
     halved = decided.model_copy(update={"registry": registry})
-    before = Record(registry).entries()
+    before = Record(halved).entries()
     for act in (
         lambda: review.approve(halved, "churn", 3, "Ada", "good", override="x"),
         lambda: review.reject(halved, "churn", 1, "Ada", "bad"),
@@ -278,7 +327,7 @@ def test_a_lost_tracking_database_is_a_clear_error(decided: Workspace, tmp_path:
     ):
         with pytest.raises(DataError, match="restore the registry folder from its backup"):
             act()
-    assert Record(registry).entries() == before
+    assert Record(halved).entries() == before
 
 
 def test_a_hand_moved_alias_is_noticed_and_repaired(decided: Workspace) -> None:

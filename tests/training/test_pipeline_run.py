@@ -1,13 +1,11 @@
 """What whole runs on a small simulated source leave behind, also when they are killed."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +25,7 @@ from tests.training.finished import (
     Killed,
     Runs,
     aliases,
+    asked,
     coded,
     planned,
     said,
@@ -37,6 +36,7 @@ from tests.training.finished import (
 from tests.worlds import CONFIGS, ROOT, good, write_raw
 from training import bundle as bundles
 from training import pack, pipeline, review, tune
+from training.keys import verifying_key
 from training.record import Record, champion
 from training.runs import run
 from training.supervised import family, learn
@@ -51,7 +51,7 @@ pytestmark = MARKS
 def test_versions_are_numbered_and_recorded(runs: Runs, decided: Workspace) -> None:
     """Three runs, three versions; the record holds each with what it was held against."""
     assert [runs.one.version, runs.two.version, runs.three.version] == [1, 2, 3]
-    registered = [e for e in Record(decided.registry).entries("churn") if e.event == "registered"]
+    registered = [e for e in Record(decided).entries("churn") if e.event == "registered"]
     assert [e.version for e in registered] == [1, 2, 3]
     assert [e.evidence["code"]["tree"] for e in registered] == list(TREES)
     one, two, three = registered
@@ -82,7 +82,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     resumed = runs.place.store / "runs" / "churn" / learned.manifest["key"]
     assert learned.content == Published(resumed, json.loads(
         (resumed / "manifest.json").read_text()), False).content  # fmt: skip
-    first = Record(runs.place.registry).entries("churn")[0]
+    first = Record(runs.place).entries("churn")[0]
     assert learned.manifest["facts"]["digest"] == first.digest
     assert not list((runs.place.store / "studies").iterdir())  # finished searches leave nothing
 
@@ -157,9 +157,9 @@ def test_the_champions_own_run_is_recognised(
 ) -> None:
     """The champion is not judged against itself: its pipeline makes no new version."""
     monkeypatch.setattr(pack, "code_state", lambda: coded("clean"))
-    before = Record(decided.registry).entries()
+    before = Record(decided).entries()
     assert run(decided, planned(decided)).version == 1
-    assert Record(decided.registry).entries() == before
+    assert Record(decided).entries() == before
 
 
 def test_committing_the_code_gives_a_version_that_may_be_released(
@@ -172,7 +172,7 @@ def test_committing_the_code_gives_a_version_that_may_be_released(
         done = run(decided, planned(decided, *ANOTHER))
     assert done.version == 4
     assert any("fit: already done with the same inputs" in line for line in lines)
-    last = Record(decided.registry).entries()[-1]
+    last = Record(decided).entries()[-1]
     assert (last.version, last.evidence["code"]["tree"]) == (4, "clean")
     review.approve(decided, "churn", 4, "Ada", "released", override="test", release=True)
     assert review.approved(decided, "churn").version == 4
@@ -186,7 +186,7 @@ def test_the_version_has_signature_example_and_lineage(runs: Runs, decided: Work
     info = mlflow.models.get_model_info("models:/churn/1")
     assert info.signature is not None
     assert info.signature.outputs.input_names() == ["churn_probability", "score"]
-    loaded = bundles.load(bundle_folder(decided, "churn", 1), bundles.verifying_key(decided.keys))
+    loaded = bundles.load(bundle_folder(decided, "churn", 1), verifying_key(decided.keys))
     assert tuple(info.signature.inputs.input_names()) == loaded.columns
     assert info.saved_input_example_info is not None
     assert info.flavors["python_function"]["loader_module"] == "training.bundle"
@@ -269,7 +269,7 @@ def test_reported_metrics_are_those_of_the_answers(runs: Runs, decided: Workspac
     for name in ("candidate", "recency", "logistic"):
         expected = roc_auc_score(answers["label"], answers[name])
         assert metrics[name, "roc_auc"] == pytest.approx(expected, abs=1e-12)
-    loaded = bundles.load(bundle_folder(decided, "churn", 1), bundles.verifying_key(decided.keys))
+    loaded = bundles.load(bundle_folder(decided, "churn", 1), verifying_key(decided.keys))
     found = loaded.predict_frame(rows)["churn_probability"].to_numpy()
     assert np.array_equal(found, answers["candidate"].to_numpy())
 
@@ -299,19 +299,6 @@ def test_the_resolved_config_is_the_whole_config(decided: Workspace, tmp_path: P
     assert spelled["task"]["config"]["maturity_days"] == 0
     assert spelled["search"]["trials"] == 4
     assert spelled["seed"] == 7
-
-
-def asked(*arguments: str) -> Any:
-    """The same command in this process."""
-    from typer.testing import CliRunner
-
-    from training.__main__ import app
-
-    mask = os.umask(0o022)
-    try:
-        return CliRunner().invoke(app, list(arguments))
-    finally:
-        os.umask(mask)
 
 
 @pytest.mark.parametrize(
@@ -390,7 +377,7 @@ def test_the_door_shows_and_decides(decided: Workspace) -> None:
         found = asked(words[0], "churn", *words[1:], *who)
         assert found.exit_code == 0, found.stderr
         assert re.fullmatch(rf"{told}; record entry \d+\n", found.stdout)
-    standing = champion(Record(decided.registry).entries("churn"))
+    standing = champion(Record(decided).entries("churn"))
     assert standing is not None
     assert (standing.version, standing.actor) == (3, "Eve")
     refused = asked("approve", "churn", "--version", "2", *who)
@@ -442,7 +429,7 @@ def test_a_dry_run_writes_nothing(
     raw = tmp_path / "raw"
     write_raw(raw / "online_retail_II.csv", good(20))
     monkeypatch.chdir(ROOT)
-    (tmp_path / "fresh").mkdir()
+    (tmp_path / "fresh").mkdir(exist_ok=True)
     planned(decided)
     path = tmp_path / "fresh" / "churn.yaml"
     words = ["run", str(path), "--dry-run", "--set", f"data={source}", "--data-dir", str(raw)]

@@ -14,6 +14,7 @@ from features.settings import Workspace
 from features.snapshot import build_features, read_features
 from features.tables import build_tables
 from serving import score as module
+from serving.audience import write_audience
 from serving.score import score
 from tests.training.finished import MARKS
 from training import review
@@ -117,12 +118,11 @@ def test_an_audience_is_those_who_consent_and_never_a_few(
 ) -> None:
     """The others are counted; fewer than twenty are not written."""
     kept = 30
-
-    def some(*_: Any) -> set[int]:
-        asked: set[int] = _[-1]
-        return set(sorted(asked)[:kept])
-
-    monkeypatch.setattr(module, "_consenting", some)
+    answered = score(decided, "churn", tmp_path / "all.parquet")
+    plan = load_plan(decided, review_folder(decided, "churn", 1) / "config.resolved.yaml")
+    numbers = {ref: n for n, ref in build_tables(decided, plan.source).source_ids().items()}
+    everyone = sorted(numbers[ref] for ref in pd.read_parquet(answered.path)["source_id"])
+    monkeypatch.setattr(module, "consenting", lambda *_: set(everyone[:kept]))
     done = score(decided, "churn", tmp_path / "a.csv", purpose="marketing")
     assert done.rows == 30
     assert done.withheld > 0
@@ -141,3 +141,10 @@ def test_other_lines_or_another_moment_are_answered_anew(
     first, second = (pd.read_parquet(path) for path in sorted(tmp_path.glob("*.parquet")))
     both = first.merge(second, on="source_id")
     assert (both["churn_probability_x"] != both["churn_probability_y"]).any()
+
+
+def test_only_lists_have_audiences(decided: Workspace, tmp_path: Path) -> None:
+    """A question about customers knows no items."""
+    with pytest.raises(ConfigError, match="it knows no items"):
+        write_audience(decided, "churn", "P001", tmp_path / "a.csv", size=50)
+    assert not (tmp_path / "a.csv").exists()

@@ -1,5 +1,6 @@
 """What an answer tells of a customer's value: models, spread, windows, factors, bundle."""
 
+import itertools
 import json
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.worlds import BEGAN, DAY, line, tables, world
 from training import bundle as bundles
 from training.calibrate import Calibrator
 from training.contract import Floats, matrix
-from training.details import Unseen, factor_sentence
+from training.details import Unseen, column_sentences, factor_sentence
 from training.details.spread import LIKELY, Spread, recentred
 from training.details.value import CustomerValue, ValueConfig, logarithmic_mean
 from training.models import purchases
@@ -29,7 +30,7 @@ from training.models.published_value import PublishedValue, PublishedValueConfig
 from training.models.shapley import shapley
 from training.models.two_part import TwoPart, TwoPartConfig
 from training.supervised.bundle import Answer, Bundle, parse, write
-from training.supervised.value_report import contradictions
+from training.supervised.value_coherence import Churn, beside_churn, contradictions, section
 from training.tasks.clv import Clv, ClvConfig
 
 WINDOWS = (90, 365, 1095, 1825)
@@ -148,6 +149,63 @@ def test_published_value_is_the_published_models_product(process: Any) -> None:
     assert np.allclose(parts["alive"] * made.discounted_orders(rows, 365.0, 0.1), later)
 
 
+def of_channels(n: int, seed: int) -> tuple[pd.DataFrame, Floats]:
+    """Histories of customers of three channels, the last of which buy 4 times as often."""
+    rng = np.random.default_rng(seed)
+    channel = rng.integers(0, 3, n)
+    rate = rng.gamma(1.5, 0.01, n) * np.where(channel == 2, 4.0, 1.0)
+    T, life = rng.uniform(100, 500, n), rng.exponential(300.0, n)
+    x = rng.poisson(rate * np.minimum(T, life)).astype(np.float64)
+    t_x = np.where(x > 0, np.minimum(T, life) * rng.beta(np.maximum(x, 1.0), 1.0), 0.0)
+    words = pd.Categorical.from_codes(channel, ["web", "store", "app"])
+    X = pd.DataFrame({
+        "rfm__recency_days": T - t_x, "rfm__frequency_orders": x, "rfm__T_days": T,
+        "rfm__monetary_value": rng.gamma(4.0, 5.0, n), "profile__channel": words,
+        "first__basket": rng.normal(30.0, 8.0, n),
+    })  # fmt: skip
+    return X, np.where(rng.random(n) < 0.05, np.nan, channel.astype(np.float64))
+
+
+def test_covariates_tell_customers_with_equal_histories_apart() -> None:
+    """A newcomer of the busy channel is worth more; missing counts as between; all adds up."""
+    X, _ = of_channels(3_000, seed=1)
+    covariates = ("profile__channel", "first__basket")
+    made = PublishedValue(PublishedValueConfig(covariates=covariates))
+    made.fit(X, np.zeros(len(X)))
+    newcomer = [10.0, 0.0, 10.0, 20.0]
+    rows = np.array([[*newcomer, channel, 30.0] for channel in (0.0, 1.0, 2.0, np.nan)])
+    web, store, app, unknown = np.exp(made.score(rows))
+    assert app > 2.0 * max(web, store)
+    assert min(web, store) < unknown < app
+    other = PublishedValue(PublishedValueConfig(covariates=covariates))
+    other.load(made.save(), made.columns)
+    seen = matrix(of_channels(200, seed=2)[0], made.columns)
+    assert np.array_equal(other.score(seen), made.score(seen))
+    explained = made.explain(seen)
+    assert np.allclose(explained.scores, made.score(seen))
+    assert np.abs(explained.contributions[:, 4]).mean() > 0.1
+    parts, logs = made.explained_parts(seen, 365.0, 0.1), made.parts(seen)
+    spread = np.log(logs["alive"]) - parts["alive"].sum(axis=1)
+    assert np.ptp(spread) < 1e-9
+    plain = PublishedValue(PublishedValueConfig())
+    plain.fit(X, np.zeros(len(X)))
+    assert np.ptp(plain.score(rows)) == 0.0
+    with pytest.raises(ConfigError, match=r"no feature \['gone'\] for covariates"):
+        PublishedValue(PublishedValueConfig(covariates=("gone",))).fit(X, np.zeros(len(X)))
+
+
+def test_dependence_of_spend_on_frequency_is_told() -> None:
+    """Near 0 where Gamma-Gamma holds, far from it where frequent buyers buy more at once."""
+    rng = np.random.default_rng(0)
+    orders = rng.geometric(0.3, 3_000).astype(np.float64)
+    value = rng.gamma(4.0, 5.0, 3_000)
+    rho, error = purchases.Spend(orders, value).dependence()
+    assert abs(rho) < 4 * error < 0.15
+    planted, _ = purchases.Spend(orders, value * orders).dependence()
+    assert planted > 0.5
+    assert np.isnan(purchases.Spend(np.ones(9), value[:9]).dependence()[0])
+
+
 def test_a_customer_of_whom_nothing_is_known_has_a_published_value() -> None:
     """Missing history counts as one order long ago."""
     made, X, _ = taught()
@@ -222,15 +280,39 @@ def test_logarithmic_mean_lies_between_and_adds_up(a: float, b: float) -> None:
 
 def test_longer_windows_are_worth_more_and_nothing_contradicts() -> None:
     """No window falls, ends hold the median, and the report finds what is planted."""
-    columns, _ = told()
-    frame = pd.DataFrame(columns)
+    columns, answers = told()
+    frame = pd.DataFrame(columns | {"spend_next_90d": 1.5 * answers})
     values = frame[[f"clv_next_{w}d" for w in WINDOWS]].to_numpy()
     assert (np.diff(values, axis=1) >= 0).all()
     assert len(contradictions(frame, valued())) == 0
     frame.loc[3, "clv_next_365d"] = frame.loc[3, "clv_next_1095d"] + 1.0
     frame.loc[5, "p_alive"] = 1.2
+    frame.loc[7, "spend_next_90d"] *= 4.0
     found = contradictions(frame, valued())
-    assert set(found["row"]) == {3, 5}
+    assert set(found["row"]) == {3, 5, 7}
+
+
+def test_value_is_held_against_churn() -> None:
+    """Shares at risk by hand; planted opposites are found; who was not asked is left out."""
+    columns, _ = told()
+    frame = pd.DataFrame(columns, index=pd.RangeIndex(1_000, 1_000 + len(columns["p_alive"])))
+    leaves = 1.0 - frame["p_alive"].rank(pct=True)
+    odd = frame["p_alive"].idxmax()
+    leaves[odd] = 0.999
+    asked = leaves.drop(index=frame.index[:50].difference([odd]))
+    found = beside_churn(Churn(3, asked, 0.6), frame, valued())
+    assert found.customers == len(asked)
+    assert found.contradictions["row"].tolist() == [odd]
+    assert found.agreement["p_alive"] > 0.95
+    assert found.checks.popitem()[1][0] == 0.0
+    value = frame.loc[asked.index, "clv_next_365d"]
+    whole = found.at_risk.set_index("tier").loc["all"]
+    assert whole["share_expected"] == pytest.approx((value * asked).sum() / value.sum())
+    assert whole["share_leaving"] == pytest.approx(value[asked >= 0.6].sum() / value.sum())
+    assert found.at_risk["customers"].iloc[:-1].sum() == whole["customers"] == len(asked)
+    turned = beside_churn(Churn(3, 1.0 - asked, 0.6), frame, valued())
+    assert turned.checks.popitem()[1][0] > 0.0
+    assert "Missing: nobody approved" in section("nobody approved", 365, "EUR").text[0]
 
 
 def test_the_season_stays_within_the_horizon() -> None:
@@ -266,6 +348,70 @@ def test_factors_multiply_to_the_value_and_contributions_add_up_to_it() -> None:
     i = int(np.argmax(orders.value))
     assert "adds" in factor_sentence(orders, i, "EUR")
     assert "EUR" in factor_sentence(orders, i, "EUR")
+    said = column_sentences(orders, i, declared(made.columns), X[i], "EUR", 2)
+    first = int(np.abs(orders.by_column[i]).argmax())
+    assert said[0].startswith(f"{made.columns[first]} is ")
+    assert f"{abs(orders.by_column[i, first]):,.2f} EUR" in said[0]
+
+
+def test_columns_add_up_to_each_factor() -> None:
+    """But for what is common to all: nothing for the published parts, one logarithm for the rest.
+
+    Columns move what they should: recency whether one is alive, an order's value its own factor.
+    """
+    made, X, _ = taught()
+    level = np.exp(made.score(X))
+    found = valued().factors(made, X, level, level)
+    value = found.usual + np.sum([f.contribution for f in found.factors], axis=0)
+    for factor in found.factors:
+        common = factor.common / logarithmic_mean(value, found.usual)
+        assert np.ptp(common) < 1e-5  # trees sum in 32 bits
+        if factor.name != "learned":
+            assert np.abs(common).max() < 1e-9
+    moved = {f.name: np.abs(f.by_column).max(axis=0) for f in found.factors}
+    at = made.columns.index
+    assert moved["alive"][at("rfm__recency_days")] > 0
+    assert moved["alive"][at("rfm__monetary_value")] == 0.0
+    assert moved["order_value"].argmax() == at("rfm__monetary_value")
+    assert moved["margin"].max() == 0.0
+    assert moved["learned"][at(SPENT)] > 0
+
+
+def test_the_season_is_common_to_all() -> None:
+    """A season moves what columns make of the logarithm of a factor not at all."""
+    made, X, _ = taught()
+    level = np.exp(made.score(X))
+    logs = []
+    for k in (1.0, 1.5):
+        found = valued().factors(made, X, k * level, level)
+        value = found.usual + np.sum([f.contribution for f in found.factors], axis=0)
+        scale = logarithmic_mean(value, found.usual)[:, None]
+        logs.append([f.by_column / scale for f in found.factors])
+    assert np.allclose(logs[0], logs[1])
+    assert found.factors[-1].common.sum() > 0
+
+
+def test_shapley_of_several_functions_is_that_of_each() -> None:
+    """Shared sets change nothing, and equal the mean over all orders of revealing inputs."""
+    rng = np.random.default_rng(1)
+    a, b, c_ = rng.uniform(0.5, 2.0, size=(3, 40))
+    worths: list[Any] = [lambda a, b, c: a * b / c, lambda a, b, c: np.log(a + b * c)]
+    reference = (1.0, 1.1, 0.9)
+    bases, moved = shapley(lambda *i: np.stack([w(*i) for w in worths]), (a, b, c_), reference)
+    for k, worth in enumerate(worths):
+        base, alone = shapley(worth, (a, b, c_), reference)
+        assert bases[k] == base
+        assert np.array_equal([m[k] for m in moved], alone)
+        orders = []
+        for order in itertools.permutations(range(3)):
+            known = [np.full(40, v) for v in reference]
+            steps = np.zeros((3, 40))
+            for i in order:
+                before = worth(*known)
+                known[i] = (a, b, c_)[i]
+                steps[i] = worth(*known) - before
+            orders.append(steps)
+        assert np.allclose(np.mean(orders, axis=0), alone)
 
 
 def test_tiers_are_the_shares_asked_for_and_follow_the_value() -> None:

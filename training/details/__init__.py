@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
+from features.schema import FeatureColumn
 from features.settings import Strict
-from training.contract import Floats, Model
+from training.contract import Floats, Model, stated
 
 DETAILS = "training.details"
 """The package that ``use:`` of a task's details is resolved in."""
@@ -35,6 +37,10 @@ class Unseen:
     X: Floats
     """Shape (n_rows, n_features)."""
     y: Floats
+    days: Floats | None = None
+    """Of a question of when: the day on which the event came, 0 = not within the horizon."""
+    season: "Unseen | None" = None
+    """The same season a year before, with a model that did not learn from it."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,22 @@ class Factor:
     usual: float
     contribution: Floats
     """In the unit of the value, shape (n_rows,)."""
+    by_column: Floats
+    """What of the contribution comes of each feature column, shape (n_rows, n_features)."""
+
+    @property
+    def common(self) -> Floats:
+        """The rest of the contribution, which no column makes: the season and the level of all."""
+        rest: Floats = self.contribution - self.by_column.sum(axis=1)
+        return rest
 
 
 @dataclass(frozen=True)
 class Factors:
-    """``usual + sum of contributions = value``, row by row."""
+    """``usual + sum of contributions = value``, row by row.
+
+    A contribution in turn is the sum of what columns make of it and of what is common to all.
+    """
 
     name: str
     """The column that is taken apart."""
@@ -61,11 +78,34 @@ class Factors:
 
 
 def factor_sentence(factor: Factor, i: int, unit: str) -> str:
-    """What row ``i`` has of it, such as ``value of an order is 31 (usual 24): adds 12 EUR``."""
-    moved = float(factor.contribution[i])
-    way = "adds" if moved >= 0 else "takes"
-    found, usual = float(factor.value[i]), factor.usual
-    return f"{factor.meaning} is {found:.3g} (usual {usual:.3g}): {way} {abs(moved):,.2f} {unit}"
+    """What row ``i`` has of it, such as ``value of an order is 31 (usual 24): adds 12.00 EUR``."""
+    value, usual = float(factor.value[i]), factor.usual
+    moved = adds(float(factor.contribution[i]), unit)
+    return f"{factor.meaning} is {value:.3g} (usual {usual:.3g}): {moved}"
+
+
+def column_sentences(
+    factor: Factor, i: int, columns: Sequence[FeatureColumn], values: Floats, unit: str, top: int
+) -> list[str]:
+    """The ``top`` columns that make most of its contribution, each with what it adds or takes.
+
+    Parameters
+    ----------
+    values
+        Row ``i`` as the model sees it, shape (n_features,).
+    """
+    moved = factor.by_column[i]
+    largest = np.argsort(-np.abs(moved), kind="stable")[:top]
+    return [
+        f"{stated(columns[j], unit, values[j])}: {adds(float(moved[j]), unit)}"
+        for j in largest
+        if moved[j] != 0.0
+    ]
+
+
+def adds(moved: float, unit: str) -> str:
+    """Such as ``adds 12.00 EUR``."""
+    return f"{'adds' if moved >= 0 else 'takes'} {abs(moved):,.2f} {unit}"
 
 
 class Details(Protocol):
@@ -104,8 +144,8 @@ class Details(Protocol):
         """
         ...
 
-    def factors(self, model: Model, X: Floats, answers: Floats, level: Floats) -> Factors:
-        """What makes the value that matters most."""
+    def factors(self, model: Model, X: Floats, answers: Floats, level: Floats) -> Factors | None:
+        """What makes the value that matters most; None where no product is told."""
         ...
 
     def save(self) -> dict[str, bytes]:

@@ -41,6 +41,10 @@ class ValueConfig(Strict):
     """The window that tiers are made by."""
     tier_shares: tuple[float, float] = (0.2, 0.3)
     """Shares of customers that were high and medium at the latest validation cutoff."""
+    planned: dict[str, float] = {}
+    """Cohort, such as 2024Q3 for those who first ordered then -> planned spend of the horizon."""
+    churn_model: str = "churn"
+    """Registered model that value is held against, if a version of it is approved."""
     spent: str = "orders__spend_total"
     """The column with what was spent so far."""
 
@@ -88,6 +92,7 @@ class CustomerValue:
         self._shift = 0.0
         self._tiers: list[float] = [0.0, 0.0]
         self._usual: dict[str, float] = {}
+        self._centres: dict[str, list[float]] = {}
 
     @property
     def cutoffs(self) -> tuple[float, float]:
@@ -159,6 +164,8 @@ class CustomerValue:
             name: float(np.exp(np.log(np.maximum(value, LEAST)).mean()))
             for name, (_, value) in told.items()
         }
+        made = self._by_column(last.model, last.X)
+        self._centres = {name: moved.mean(axis=0).tolist() for name, moved in made.items()}
 
     def of(
         self, model: Model, X: Floats, answers: Floats, level: Floats
@@ -232,22 +239,43 @@ class CustomerValue:
         values, add up to their difference without a rest: LMDI-I of Ang (2004), "Decomposition
         analysis for policymaking in energy", Energy Policy 32(9), equation 5. It is the
         Aumann-Shapley value of the product along the straight way of logarithms.
+
+        The logarithm of a factor is in turn a sum over columns (Shapley values of the published
+        parts; what TreeSHAP adds to those for what was learned), of which the usual customer has
+        the means: each column's share of the contribution is its distance from its mean.
         """
         value = self._lifetime(model, X, answers, level)[self.config.tier_days]
         told = self._told(model, X, value)
         usual = float(np.prod(list(self._usual.values())))
         scale = logarithmic_mean(value, usual)
+        made = self._by_column(model, X)
         found = tuple(
-            Factor(name, meaning, v, self._usual[name], scale * np.log(v / self._usual[name]))
+            Factor(
+                name, meaning, v, self._usual[name], scale * np.log(v / self._usual[name]),
+                scale[:, None] * (made[name] - np.array(self._centres[name])),
+            )
             for name, (meaning, v) in told.items()
-        )
+        )  # fmt: skip
         return Factors(f"clv_next_{self.config.tier_days}d", usual, found)
+
+    def _by_column(self, model: Model, X: Floats) -> dict[str, Floats]:
+        """Factor -> what each column adds to its logarithm, shape (n_rows, n_features)."""
+        c, published = self.config, model.published  # type: ignore[attr-defined]
+        parts = published.explained_parts(X, c.tier_days, c.yearly_discount)
+        learned = model.explain(X).contributions - published.explain(X).contributions
+        return {
+            "alive": parts["alive"],
+            "orders": parts["orders"],
+            "order_value": parts["value"],
+            "margin": np.zeros_like(X),
+            "learned": learned,
+        }
 
     def save(self) -> dict[str, bytes]:
         """One JSON file."""
         record = {
             "sigma": self._spread.sigma, "level": self._spread.level, "shift": self._shift,
-            "tiers": self._tiers, "usual": self._usual,
+            "tiers": self._tiers, "usual": self._usual, "centres": self._centres,
         }  # fmt: skip
         return {FILE: json.dumps(record).encode()}
 
@@ -255,7 +283,8 @@ class CustomerValue:
         """Restore from verified bytes."""
         record = json.loads(files[FILE])
         self._spread = Spread(record["sigma"], record["level"])
-        self._shift, self._tiers, self._usual = (record[k] for k in ("shift", "tiers", "usual"))
+        self._shift, self._tiers = record["shift"], record["tiers"]
+        self._usual, self._centres = record["usual"], record["centres"]
 
 
 def logarithmic_mean(a: Floats, b: float) -> Floats:

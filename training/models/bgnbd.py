@@ -1,21 +1,16 @@
 """The published baseline: purchase histories alone, by the BG/NBD model."""
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from features.errors import ConfigError
 from features.settings import Strict
-from training.arrays import packed, unpacked
+from training.arrays import InArrays
 from training.contract import Explanation, Floats, matrix
 from training.models import purchases
+from training.models.history import NEVER
 from training.models.shapley import shapley
-
-FILE = "model.npz"
-NEVER = 3650.0
-"""Days since the last order of who has none that was kept: the longest time seen in data."""
 
 
 class BgNbdConfig(Strict):
@@ -35,7 +30,7 @@ class BgNbdConfig(Strict):
     """Strength of weak priors that hold a parameter on data that leave it open; 0 = none."""
 
 
-class BgNbd:
+class BgNbd(InArrays):
     """Log-odds of no purchase in the horizon by BG/NBD, put on the label's scale by a line.
 
     Fader, Hardie, Lee (2005), see :class:`training.models.purchases.BgNbd`. Its four parameters
@@ -57,11 +52,6 @@ class BgNbd:
     config: BgNbdConfig
     answers = ("event",)
     space = "log-odds"
-
-    def __init__(self, config: BgNbdConfig) -> None:
-        self.config = config
-        self.columns: tuple[str, ...] = ()
-        self._arrays: dict[str, Floats] = {}
 
     def fit(
         self, X: pd.DataFrame, y: Floats, *, weight: Floats | None = None, seed: int = 0
@@ -174,12 +164,3 @@ class BgNbd:
         for at, column in zip(self._uses, moved, strict=True):
             contributions[:, at] += column
         return Explanation(np.full(len(X), base), contributions, X, self.columns, self.space)
-
-    def save(self) -> dict[str, bytes]:
-        """Parameters, line, reference customer and typical gap."""
-        return {FILE: packed(self._arrays)}
-
-    def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
-        """Restore the arrays from verified bytes."""
-        self.columns = tuple(columns)
-        self._arrays = unpacked(files[FILE])

@@ -1,16 +1,12 @@
 """Logistic regression on ranks of the features, with a flag for missing values."""
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from features.settings import Strict
-from training.arrays import packed, unpacked
+from training.arrays import InArrays
 from training.contract import Explanation, Floats, category_columns, matrix
-
-FILE = "model.npz"
 
 
 class LogisticConfig(Strict):
@@ -22,7 +18,7 @@ class LogisticConfig(Strict):
     """Quantiles of a feature between which its rank is interpolated."""
 
 
-class Logistic:
+class Logistic(InArrays):
     """A linear model that no heavy tail can upset: each feature enters as its rank in [-1, 1].
 
     A missing value enters as rank 0 and as a flag with its own weight, a category as rank 0 and as
@@ -33,11 +29,6 @@ class Logistic:
     config: LogisticConfig
     answers = ("event",)
     space = "log-odds"
-
-    def __init__(self, config: LogisticConfig) -> None:
-        self.config = config
-        self.columns: tuple[str, ...] = ()
-        self._arrays: dict[str, Floats] = {}
 
     def fit(
         self, X: pd.DataFrame, y: Floats, *, weight: Floats | None = None, seed: int = 0
@@ -101,15 +92,6 @@ class Logistic:
         base = a["intercept"] + a["weights"] @ rank_centre + a["missing"] @ missing_centre
         base = base + a["words"] @ word_centre
         return Explanation(np.full(len(X), base[0]), contributions, X, self.columns, self.space)
-
-    def save(self) -> dict[str, bytes]:
-        """All arrays in one npz file."""
-        return {FILE: packed(self._arrays)}
-
-    def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
-        """Restore the arrays from verified bytes."""
-        self.columns = tuple(columns)
-        self._arrays = unpacked(files[FILE])
 
 
 def _quantiles(column: Floats, grid: Floats) -> Floats:

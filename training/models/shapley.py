@@ -1,4 +1,4 @@
-"""Exact Shapley values of a function of a few inputs."""
+"""Exact Shapley values of functions of a few inputs."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ from training.contract import Floats
 
 def shapley(
     worth: Callable[..., Floats], own: Sequence[Floats], reference: Sequence[float]
-) -> tuple[float, list[Floats]]:
+) -> tuple[Floats, list[Floats]]:
     """What each input adds to ``worth(*own)`` over ``worth(*reference)``, over all 2^k sets.
 
     Shapley (1953), "A value for n-person games", equation 13: a set of inputs is worth the function
@@ -20,7 +20,8 @@ def shapley(
     Parameters
     ----------
     worth
-        Takes k arrays of shape (n_rows,), gives one.
+        Takes k arrays of shape (m,), gives one of shape (..., m): several functions of the same
+        inputs cost little more than one. It is asked once for all sets.
     own
         The k inputs of each row.
     reference
@@ -29,25 +30,25 @@ def shapley(
     Returns
     -------
     base, contributions
-        ``worth`` of the reference, and k arrays of shape (n_rows,); together they add up to
-        ``worth(*own)``.
+        ``worth`` of the reference, shape (...), and k arrays of shape (..., n_rows); together they
+        add up to ``worth(*own)``.
     """
     k, n = len(own), len(own[0])
-    worths = {}
-    for known in itertools.product((False, True), repeat=k):
-        mixed = [
-            o if is_known else np.full(n, r)
-            for o, r, is_known in zip(own, reference, known, strict=True)
-        ]
-        worths[known] = worth(*mixed)
+    sets = list(itertools.product((False, True), repeat=k))
+    mixed = [
+        np.concatenate([o if known[i] else np.full(n, r) for known in sets])
+        for i, (o, r) in enumerate(zip(own, reference, strict=True))
+    ]
+    found = worth(*mixed)
+    worths = dict(zip(sets, np.split(found, len(sets), axis=-1), strict=True))
     contributions = []
     for i in range(k):
-        moved = np.zeros(n)
-        for without in (known for known in worths if not known[i]):
+        moved = np.zeros((*found.shape[:-1], n))
+        for without in (known for known in sets if not known[i]):
             size = sum(without)
             share = math.factorial(size) * math.factorial(k - 1 - size) / math.factorial(k)
             joined = (*without[:i], True, *without[i + 1 :])
             moved += share * (worths[joined] - worths[without])
         contributions.append(moved)
     # Of one row at a time: the reference is worth the same whoever is asked about.
-    return float(worth(*(np.array([r]) for r in reference))[0]), contributions
+    return worth(*(np.array([r]) for r in reference))[..., 0], contributions

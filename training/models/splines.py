@@ -1,16 +1,15 @@
 """Logistic regression on natural cubic splines of the features."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from features.settings import Strict
-from training.arrays import packed, unpacked
+from training.arrays import InArrays
 from training.contract import Explanation, Floats, category_columns, matrix
 
-FILE = "model.npz"
 EDGES = (0.01, 0.99)
 """Quantiles of the outer knots; values beyond count as they do."""
 
@@ -24,7 +23,7 @@ class SplinesConfig(Strict):
     """Inverse strength of the L2 penalty, as in scikit-learn."""
 
 
-class Splines:
+class Splines(InArrays):
     """A sum of smooth curves, one per feature (Hastie, Tibshirani and Friedman 2009, eq. 5.4, 5.5).
 
     A missing value has a flag of its own, a category one for each word; all of a column add to one
@@ -34,11 +33,6 @@ class Splines:
     config: SplinesConfig
     answers = ("event",)
     space = "log-odds"
-
-    def __init__(self, config: SplinesConfig) -> None:
-        self.config = config
-        self.columns: tuple[str, ...] = ()
-        self._arrays: dict[str, Floats] = {}
 
     def fit(
         self, X: pd.DataFrame, y: Floats, *, weight: Floats | None = None, seed: int = 0
@@ -86,15 +80,6 @@ class Splines:
             contributions[:, j] += a["weights"][k] * (column - a["centre"][k])
         base = np.full(len(X), a["intercept"][0])
         return Explanation(base, contributions, X, self.columns, self.space)
-
-    def save(self) -> dict[str, bytes]:
-        """All arrays in one npz file."""
-        return {FILE: packed(self._arrays)}
-
-    def load(self, files: Mapping[str, bytes], columns: Sequence[str]) -> None:
-        """Restore the arrays from verified bytes."""
-        self.columns = tuple(columns)
-        self._arrays = unpacked(files[FILE])
 
 
 def _knots(column: Floats, count: int) -> Floats:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ import scipy.sparse as sp
 from features import columns as c
 from features.tables import Tables
 from features.views import View
+from training.questions import ORDERS
 from training.recommend.catalogue import Attributes
 from training.recommend.histories import Histories, Ints
+from training.tasks.recommend import PURCHASES, Interactions
 
 MINOR = 100.0
 WORDS = ("name", c.CATEGORY, "brand")
@@ -45,10 +48,16 @@ class AsOf:
         return np.flatnonzero(np.diff(self.truth.indptr) + self.beyond > 0)
 
 
-def read_asof(tables: Tables, cutoff: datetime, horizon_days: int, maturity_days: int) -> AsOf:
-    """Histories before ``cutoff`` and purchases of ``[cutoff, cutoff + horizon)``."""
+def read_asof(
+    tables: Tables, cutoff: datetime, horizon_days: int, maturity_days: int,
+    interactions: Interactions = PURCHASES, next_basket: bool = False,
+) -> AsOf:  # fmt: skip
+    """Histories before ``cutoff`` and what was done in ``[cutoff, cutoff + horizon)``.
+
+    ``next_basket``: on the first day of it alone on which the customer did anything.
+    """
     view = tables.asof([cutoff])
-    lines = _bought(view).to_pyarrow()
+    lines = _lines(view, interactions).to_pyarrow()
     sold, listed = lines[c.PRODUCT].to_numpy(zero_copy_only=False), _listed(view)
     products = np.array(sorted({*sold.tolist(), *listed}), dtype=object)
     place = {code: i for i, code in enumerate(products)}
@@ -63,20 +72,23 @@ def read_asof(tables: Tables, cutoff: datetime, horizon_days: int, maturity_days
         "amount": lines[c.AMOUNT].to_numpy() / MINOR,
     }
     past = Histories.of(columns, len(customers), len(products))
-    following = _bought(tables.following([cutoff], horizon_days, maturity_days)).to_pyarrow()
-    truth, beyond = _truth(following, customers, place)
+    after = _lines(tables.following([cutoff], horizon_days, maturity_days), interactions)
+    if next_basket:
+        first = after.day.min().over(ibis.window(group_by=c.CUSTOMER))
+        after = after.filter(after.day == first)
+    truth, beyond = _truth(after.to_pyarrow(), customers, place)
     return AsOf(cutoff, customers, past, _attributes(products, listed), truth, beyond)
 
 
-def read_lines(tables: Tables, cutoff: datetime) -> pd.DataFrame:
-    """Purchases before ``cutoff`` as a bundle takes them.
+def read_lines(tables: Tables, cutoff: datetime, interactions: Interactions) -> pd.DataFrame:
+    """Interactions before ``cutoff`` as a bundle takes them.
 
     Returns
     -------
     DataFrame
         ``customer_id``, ``product_id``, ``days_ago`` (1 = the day before the cutoff), ``quantity``.
     """
-    lines = _bought(tables.asof([cutoff])).to_pyarrow().to_pandas()
+    lines = _lines(tables.asof([cutoff]), interactions).to_pyarrow().to_pandas()
     return pd.DataFrame(
         {
             c.CUSTOMER: lines[c.CUSTOMER],
@@ -87,14 +99,25 @@ def read_lines(tables: Tables, cutoff: datetime) -> pd.DataFrame:
     )
 
 
-def _bought(view: View) -> ir.Table:
-    """Lines of goods that were kept: net of what was taken back, as far as known then."""
-    lines = view.order_lines
-    kept = lines.group_by([c.CUSTOMER, c.ORDER_REF, c.PRODUCT]).aggregate(
-        time=lines[c.EVENT_TIME].min(where=~lines[c.IS_RETURN]),
-        **{c.QUANTITY: lines[c.QUANTITY].sum(), c.AMOUNT: lines[c.AMOUNT].sum()},
-    )
-    kept = kept.filter(kept.time.notnull(), kept[c.QUANTITY] > 0)  # noqa: PD004  (Ibis)
+def _lines(view: View, interactions: Interactions) -> ir.Table:
+    """Customer, item, day, quantity and amount of each interaction, as far as known then.
+
+    Goods bought are net of what was taken back; what costs nothing has a missing amount.
+    """
+    if interactions.table == ORDERS:
+        lines = view.order_lines
+        kept = lines.group_by([c.CUSTOMER, c.ORDER_REF, c.PRODUCT]).aggregate(
+            time=lines[c.EVENT_TIME].min(where=~lines[c.IS_RETURN]),
+            **{c.QUANTITY: lines[c.QUANTITY].sum(), c.AMOUNT: lines[c.AMOUNT].sum()},
+        )
+        kept = kept.filter(kept.time.notnull(), kept[c.QUANTITY] > 0)  # noqa: PD004  (Ibis)
+    else:
+        rows = interactions.of(view)
+        item = rows[interactions.item].cast("string")
+        kept = rows.filter(item.notnull()).select(  # noqa: PD004  (Ibis)
+            c.CUSTOMER, time=rows[c.EVENT_TIME],
+            **{c.PRODUCT: item, c.QUANTITY: ibis.literal(1), c.AMOUNT: ibis.null("int64")},
+        )  # fmt: skip
     return kept.select(
         c.CUSTOMER, c.PRODUCT,
         day=(kept.time.truncate("D").epoch_seconds() // 86_400).cast("int64"),

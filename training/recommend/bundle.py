@@ -25,6 +25,7 @@ from training.recommend.ranker import Ranker, RankerConfig
 from training.recommend.recommender import Recommender
 from training.recommend.requests import Reply, answer
 from training.recommend.shelf import Shelf, ShelfConfig, named_makers
+from training.tasks.recommend import PURCHASES, Interactions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,8 @@ class ListsAnswer(Facts):
 
     space: str
     """What scores and contributions are measured in."""
+    interactions: Interactions = PURCHASES
+    """What histories are made of."""
     makers: tuple[Part, ...]
     candidates: ShelfConfig
     rankers: dict[str, RankerConfig]
@@ -189,11 +192,12 @@ def parse(files: Mapping[str, bytes], digest: str) -> ListsBundle:
         stem = f"ranker.{name}."
         own = {f.removeprefix(stem): data for f, data in files.items() if f.startswith(stem)}
         rankers[name].load(own, said.scales[name])
-    recommender = Recommender(shelf, rankers)
+    recommender = Recommender(shelf, rankers, said.interactions.said)
     for ranker in rankers.values():
         ranker.explain(np.zeros((1, len(said.ranked_by)), np.float32))
     made = ListsBundle(said, recommender, tuple(json.loads(files[GOLDEN])), digest)
     _ = recommender.alike, recommender.together
+    made.reply(made.golden[0]["body"])  # so that all is compiled
     return made
 
 

@@ -13,16 +13,16 @@ from training.report import Section, pairs
 
 SHOWN = ("ndcg_at_10", "recall_at_10", "hit_rate_at_10")
 LISTS = {
-    "all": "everything the customer bought in the window",
-    "repeat": "what of it the customer had bought before",
-    "discovery": "what of it the customer had never bought",
+    "all": "everything the customer {} in the window",
+    "repeat": "what of it the customer had {} before",
+    "discovery": "what of it the customer had never {}",
     "cold": "everything, for customers who had come once",
 }
 SAID = {
     "coverage_at_10": "share of offered items that are on anybody's list",
-    "novelty_at_10": "mean self-information of listed items, bits; higher = less bought",
+    "novelty_at_10": "mean self-information of listed items, bits; higher = known to fewer",
     "diversity_at_10": "1 - mean likeness of two items of a list",
-    "popularity_at_10": "mean popularity rank of listed items, 0 = the most bought",
+    "popularity_at_10": "mean popularity rank of listed items, 0 = the most popular",
 }
 
 
@@ -67,10 +67,11 @@ def _metrics(case: ListsCase, name: str) -> Section:
     wide = cells.pivot_table(
         index="answer", columns="metric", values="cell", aggfunc="first", sort=False
     ).reset_index()
+    said = case.answer.interactions.said[1]
     text = (
-        f"Truth: {LISTS[name]}, in [{case.test:%Y-%m-%d}, {case.matured:%Y-%m-%d}). Full ranking "
-        "of the catalogue, no sampled negatives; recall divides by all true items, those that were "
-        f"not sold before the cutoff included ({case.facts['beyond_share']:.1%} of all). "
+        f"Truth: {LISTS[name].format(said)}, in [{case.test:%Y-%m-%d}, {case.matured:%Y-%m-%d}). "
+        "Full ranking of the catalogue, no sampled negatives; recall divides by all true items, "
+        f"later launches included ({case.facts['beyond_share']:.1%} of all). "
         f"Intervals: {case.plan.config.bootstrap} bootstrap draws over customers. metrics.csv has "
         "lists of 5 and of 20, too."
     )
@@ -98,7 +99,7 @@ def _beyond(case: ListsCase) -> Section:
 
 
 def _categories(case: ListsCase) -> Section:
-    text = "Shares of categories: what was bought before, what is listed, what was bought after."
+    text = "Shares of categories: in histories, in lists, and in what came after."
     if case.categories.empty:
         return Section("Calibration of categories", [text, "The source names no categories."])
     return Section("Calibration of categories", [text], case.categories.round(4), ("categories",))
@@ -135,9 +136,13 @@ def _learning(case: ListsCase) -> Section:
 
 
 def _bundle(case: ListsCase) -> Section:
+    made_of = case.answer.interactions
+    where = ", ".join(w.model_dump_json(exclude_none=True) for w in made_of.where)
     facts = {
+        "histories are made of": f"{made_of.table} {where}".strip(),
         "items": f"{case.answer.items:,}, as they were known at {case.answer.cutoff}",
         "customers in the bundle": "none: histories are posted with each request",
+        "of whom only a basket is known": "the basket is taken for the history",
         "of whom nothing is known": "last year's season, then what sells lately; the reply says so",
         "test customers without a usable history": f"{case.facts['fallback_share']:.2%}",
     }

@@ -5,20 +5,22 @@ single ones of a family (decay over 90 and over 180 days) say nearly the same. B
 purchases and what each adds to the item-to-item score that speaks loudest for the item.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from training.contract import Floats
 from training.recommend.histories import Histories
-from training.recommend.lists import BASKET, POPULAR, SEASON, Listed, call
+from training.recommend.lists import BASKET, POPULAR, SEASON, UPSELL, Asked, Made, call
 from training.recommend.makers.linear import Linear
-from training.recommend.recommender import Recommender
+from training.recommend.pick import Listed
+from training.recommend.recommender import TOGETHER, Recommender
+from training.recommend.tiers import step_up
 
 FAMILIES = {
-    "own": "how often and how lately the customer bought it",
-    "goes_with": "what goes with the customer's other purchases",
+    "own": "how often and how lately the customer had it",
+    "goes_with": "what goes with the rest of the customer's history",
     "taste": "whether its price, category and brand are the customer's",
     "habits": "how the customer shops",
     "demand": "how it sells now",
@@ -57,108 +59,100 @@ class Reason:
     text: str
 
 
-def explain(
-    recommender: Recommender,
-    past: Histories,
-    X: np.ndarray,
-    items: Sequence[Listed],
-    basket: Collection[int] = (),
-    whole: bool = True,
-) -> list[Reason]:
-    """Reasons of listed items, for the one customer of ``past`` with candidates' rows ``X``.
+def explain(recommender: Recommender, asked: Asked, made: Made, whole: bool) -> list[Reason]:
+    """Reasons of the listed items.
 
-    Parameters
-    ----------
-    basket
-        What the items go with, where the list is of that kind.
-    whole
-        Take the rankers' scores apart, too; else sentences and past purchases are all.
+    ``whole``: take the rankers' scores apart, too; else sentences and past purchases are all.
     """
-    columns = recommender.columns
+    columns, items = recommender.columns, made.items
     found: dict[int, tuple[float, Floats]] = {}
     for name, ranker in recommender.rankers.items() if whole else ():
         own = [i for i, x in enumerate(items) if x.ranker == name and x.row >= 0]
         if own:
-            base, values = ranker.explain(X[[items[i].row for i in own]])
+            base, values = ranker.explain(made.X[[items[i].row for i in own]])
             found |= {i: (base, row) for i, row in zip(own, values, strict=True)}
     of = np.array([list(FAMILIES).index(family(name)) for name in columns])
-    parts = loudest(recommender, past, X, items, basket)
-    made = []
-    for i, listed in enumerate(items):
-        maker, added = parts[i]
-        text = sentence(recommender, past, listed, added)
-        score = sum(a for _, a in added)
+    reasons = []
+    for i, (maker, added) in enumerate(loudest(recommender, asked, made)):
+        listed, score = items[i], sum(a for _, a in added)
+        text = sentence(recommender, asked, listed, added)
         if listed.ranker == BASKET:
-            made.append(Reason(0.0, {"goes_with": score}, maker, score, added, text))
+            reasons.append(Reason(0.0, {"goes_with": score}, maker, score, added, text))
             continue
         # A score of the ladder is the item's buyers: nothing is taken apart.
         base, row = found.get(i, (listed.score, np.zeros(len(columns))))
         sums = np.bincount(of, weights=row, minlength=len(FAMILIES))
         by_family = dict(zip(FAMILIES, sums.tolist(), strict=True))
-        made.append(Reason(base, by_family, maker, score, added, text))
-    return made
+        reasons.append(Reason(base, by_family, maker, score, added, text))
+    return reasons
 
 
 def loudest(
-    recommender: Recommender,
-    past: Histories,
-    X: np.ndarray,
-    items: Sequence[Listed],
-    basket: Collection[int] = (),
-) -> list[tuple[str | None, list[tuple[int, float]]]]:
+    recommender: Recommender, asked: Asked, made: Made
+) -> Iterator[tuple[str | None, list[tuple[int, float]]]]:
     """For each item the item-to-item maker that ranks it best, and the parts of its score there."""
     makers = {n: m for n, m in recommender.shelf.makers.items() if isinstance(m, Linear)}
     names = list(makers)
     ranks = [recommender.columns.index(f"rank__{name}") for name in names]
-    profiles: dict[str, dict[int, float]] = {}
-    made: list[tuple[str | None, list[tuple[int, float]]]] = []
-    for listed in items:
+    weights: dict[str, Floats] = {}
+    for listed in made.items:
         if listed.ranker == BASKET:
-            profile = dict.fromkeys(call(past, basket), 1.0)
-            name = "together"
+            name, own = TOGETHER, np.zeros(asked.past.n_items)
+            own[call(asked.past, asked.basket)] = 1.0
         elif listed.row >= 0 and names:
-            name = names[int(np.argmin(X[listed.row, ranks]))]
-            if name not in profiles:
-                weights = makers[name].profile(past)
-                profiles[name] = dict(
-                    zip(weights.indices.tolist(), weights.data.tolist(), strict=True)
-                )
-            profile = profiles[name]
+            name = names[int(np.argmin(made.X[listed.row, ranks]))]
+            if name not in weights:
+                weights[name] = makers[name].weights(asked.past)
+            own = weights[name]
         else:
-            made.append((None, []))
+            yield None, []
             continue
-        links = makers[name].into(listed.item)
-        added = [(h, profile[h] * link) for h, link in links if h in profile]
-        made.append((name, sorted(added, key=lambda p: (-p[1], p[0]))))
-    return made
+        added = makers[name].parts(own, listed.item)
+        yield name, sorted(added.items(), key=lambda p: (-p[1], p[0]))
 
 
 def sentence(
-    recommender: Recommender, past: Histories, listed: Listed, parts: list[tuple[int, float]]
+    recommender: Recommender, asked: Asked, listed: Listed, parts: list[tuple[int, float]]
 ) -> str:
     """One reason in words, with numbers that are the customer's own where there are any."""
+    (buy, bought), past = recommender.said, asked.past
     speaks = [h for h, a in parts if a > 0][:2]
     if listed.ranker == BASKET:
-        return f"often bought together with {named(recommender, speaks)}"
-    own = np.sort(past.age[past.item == listed.item])
-    if len(own) > 1:
-        every = float(own[-1] - own[0]) / (len(own) - 1)
-        return f"you buy this every {_span(every)}; last time {_ago(own[0])}"
-    if len(own):
-        return f"you bought this {_ago(own[0])}"
-    demand, attributes = recommender.shelf.demand, recommender.shelf.attributes
+        return f"often {bought} together with {named(recommender, speaks)}"
+    if asked.kind == UPSELL:
+        own, upper = step_up(recommender, past)
+        # Of all that it tops, the dearest: the smallest step.
+        topped = own[upper[:, listed.item]]
+        below = int(topped[np.argmax(recommender.prices[topped])])
+        now, then = recommender.prices[[listed.item, below]]
+        return f"a step up from {named(recommender, [below])}: {now:.2f} instead of {then:.2f}"
+    ages = np.sort(past.age[past.item == listed.item])
+    if len(ages) > 1:
+        every = float(ages[-1] - ages[0]) / (len(ages) - 1)
+        return f"you {buy} this every {_span(every)}; last time {_ago(ages[0])}"
+    if len(ages):
+        return f"you {bought} this {_ago(ages[0])}"
+    return _of_the_item(recommender, past, listed, speaks)
+
+
+def _of_the_item(
+    recommender: Recommender, past: Histories, listed: Listed, speaks: Sequence[int]
+) -> str:
+    """Why an item that the customer never had."""
+    (buy, bought), demand = recommender.said, recommender.shelf.demand
     season, now = int(demand.season[listed.item]), int(demand.buyers_30[listed.item])
     if listed.step == SEASON:
-        return f"in season: {season} customers bought it in these weeks last year"
+        return f"in season: {season} customers {bought} it in these weeks last year"
     if listed.step == POPULAR:
-        return f"{int(demand.buyers_90[listed.item])} customers bought it in the last 90 days"
+        return f"{int(demand.buyers_90[listed.item])} customers {bought} it in the last 90 days"
     if speaks:
-        return f"goes with {named(recommender, speaks)}, which you bought"
+        return f"goes with {named(recommender, speaks)}, which you {bought}"
+    attributes = recommender.shelf.attributes
     category = attributes.category
     known = category[listed.item] >= 0
     if known and (category[past.item] == category[listed.item]).any():
-        return f"from {attributes.categories[listed.item]}, where you buy"
-    return f"{now} customers bought it in the last 30 days"
+        return f"from {attributes.categories[listed.item]}, where you {buy}"
+    return f"{now} customers {bought} it in the last 30 days"
 
 
 def named(recommender: Recommender, items: Sequence[int]) -> str:

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from features.errors import ConfigError
 from features.progress import Progress
-from features.settings import Workspace, resolve
+from features.settings import Workspace
 from features.store import Published, publish
 from training.bundle import Loaded
 from training.gates import check_gates
@@ -15,6 +14,7 @@ from training.recommend.evaluate import METRICS, UNDIRECTED
 from training.recommend.learn import blocks_of, chosen, fitted, read_cutoffs, write_learned
 from training.recommend.makers import HOME
 from training.recommend.pack import write_pack
+from training.recommend.shelf import named_makers
 
 
 class ListsFamily:
@@ -34,12 +34,7 @@ class ListsFamily:
 
     def check(self, plan: ListsPlan) -> None:
         """Refuse makers that cannot be shipped, and gates on what is not measured."""
-        kept = [p.use for p in plan.config.makers if resolve(HOME, p).keeps_customers]
-        if kept:
-            raise ConfigError(
-                f"{plan.path}: makers {kept} keep customers, and a bundle holds none; "
-                "list them under baselines"
-            )
+        named_makers(plan.config.makers)
         check_gates(plan.config.gates, METRICS, UNDIRECTED)
 
     def dry_run(self, plan: ListsPlan) -> list[str]:

@@ -84,8 +84,8 @@ class Histories:
     def matrix(self, weight: Floats | None = None) -> sp.csr_matrix:
         """Sums of ``weight`` (None = 1) by customer and item, shape (n_customers, n_items)."""
         values = np.ones(len(self.item)) if weight is None else weight
-        made = sp.csr_matrix((values, self.item, self.start), shape=(len(self), self.n_items))
-        made = made.copy()
+        parts, shape = (values, self.item, self.start), (len(self), self.n_items)
+        made = sp.csr_matrix(parts, shape=shape, copy=True)
         made.sum_duplicates()
         return made
 

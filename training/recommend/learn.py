@@ -12,8 +12,9 @@ import pandas as pd
 from features import columns as c
 from features.errors import DataError
 from features.settings import resolve
-from training import bundle as common
+from features.tables import Tables
 from training.gates import CANDIDATE
+from training.keys import signing_key
 from training.pipeline import Prepared
 from training.recommend import bundle as bundles
 from training.recommend.asof import AsOf, read_asof
@@ -52,7 +53,7 @@ def read_cutoffs(plan: ListsPlan, prepared: Prepared) -> dict[datetime, AsOf]:
     tables = prepared.stored.open(plan.config.sample, plan.config.engine)
     seen = {}
     for moment in (*teaching, moments.test):
-        found = read_asof(tables, moment, task.horizon_days, task.maturity_days)
+        found = _read(plan, tables, moment)
         seen[moment] = _asked(found, task.config.active_within_days)
     few = {t: len(s.asked) for t, s in seen.items() if len(s.asked) < LEAST_ASKED}
     if few or len(seen) < 3:
@@ -66,10 +67,17 @@ def read_cutoffs(plan: ListsPlan, prepared: Prepared) -> dict[datetime, AsOf]:
 
 def read_test(plan: ListsPlan, prepared: Prepared) -> AsOf:
     """The customers of the test cutoff who bought anything in its window."""
-    task, tables = plan.task, prepared.stored.open(plan.config.sample, plan.config.engine)
-    found = read_asof(tables, prepared.moments.test, task.horizon_days, task.maturity_days)
-    seen = _asked(found, task.config.active_within_days)
+    tables = prepared.stored.open(plan.config.sample, plan.config.engine)
+    found = _read(plan, tables, prepared.moments.test)
+    seen = _asked(found, plan.task.config.active_within_days)
     return seen.take(seen.asked)
+
+
+def _read(plan: ListsPlan, tables: Tables, moment: datetime) -> AsOf:
+    task, said = plan.task, plan.task.config
+    return read_asof(
+        tables, moment, task.horizon_days, task.maturity_days, said.interactions, said.next_basket
+    )
 
 
 def _asked(seen: AsOf, active_within_days: int | None) -> AsOf:
@@ -172,7 +180,8 @@ def fitted(
     for name in RANKERS:
         rankers[name] = Ranker(best[name])
         rankers[name].fit([block.rows[name] for block in blocks], plan.config.seed)
-    return Recommender(shelf_at(plan, seen[max(seen)]), rankers)
+    said = plan.task.config.interactions.said
+    return Recommender(shelf_at(plan, seen[max(seen)]), rankers, said)
 
 
 def ndcg(lists: Ints, seen: AsOf, name: str) -> float:
@@ -200,13 +209,14 @@ def write_learned(
         task=plan.task.name, question=plan.task.question, kind="lists", output=plan.task.output,
         cutoff=f"{moment:%Y-%m-%d}", horizon_days=plan.task.horizon_days,
         source=plan.source.name, currency=plan.source.currency, run_key=key, space=SPACE,
+        interactions=plan.task.config.interactions,
         makers=plan.config.makers, candidates=plan.config.candidates,
         rankers={name: ranker.config for name, ranker in made.rankers.items()},
         scales={name: ranker.scales for name, ranker in made.rankers.items()},
         ranked_by=made.columns, items=len(now.attributes.products),
     )  # fmt: skip
     bundle = bundles.with_golden(ListsBundle(said, made), plan.config.golden, plan.config.seed)
-    digest = bundles.write(bundle, folder / "bundle", common.signing_key(keys))
+    digest = bundles.write(bundle, folder / "bundle", signing_key(keys))
     table: dict[str, np.ndarray] = {c.CUSTOMER: test.customers}
     once = {}
     for name, answered in answers(plan, made, now, test).items():

@@ -17,6 +17,7 @@ from training import pack
 from training import plots as drawing
 from training.bundle import Loaded
 from training.gates import CHAMPION, Compared, gate_results
+from training.keys import verifying_key
 from training.pipeline import Prepared
 from training.recommend import card, plots
 from training.recommend.bundle import ListsBundle
@@ -25,7 +26,7 @@ from training.recommend.config import ListsPlan
 from training.recommend.evaluate import Answered, compare, measured
 from training.recommend.histories import Histories
 from training.recommend.learn import K, read_test
-from training.recommend.shelf import named_makers
+from training.recommend.shelf import by_name
 
 ADDITIVITY = 1e-4
 
@@ -40,14 +41,14 @@ def write_pack(
 ) -> dict[str, Any]:
     """Judge the candidate beside baselines, and write the pack into ``folder``."""
     config = plan.config
-    made = common.load(learned.folder / "bundle", common.verifying_key(place.keys))
+    made = common.load(learned.folder / "bundle", verifying_key(place.keys))
     assert isinstance(made, ListsBundle), "learned by this family"
     note, theirs = of_champion(plan, prepared, champion)
     judged = read_judged(learned.folder, config.bootstrap, config.seed, theirs)
     worked = [made.reply(said["body"], explained=True) for said in made.golden]
     leakage = read_checks(prepared.checks.folder)
     gates = gate_results(
-        config.gates, judged, next(iter(named_makers(config.baselines))), note,
+        config.gates, judged, next(iter(by_name(config.baselines))), note,
         {
             "contributions add up to the score (largest gap)": (_additivity(worked), ADDITIVITY),
             "golden lists replayed in Python (largest gap)": (made.replay(), common.TOLERANCE),

@@ -62,45 +62,6 @@ def columns(makers: Sequence[str]) -> tuple[str, ...]:
     return (*OWN, *CUSTOMER, *ITEM, *CROSS, *scored)
 
 
-def choose(
-    past: Histories, scores: Mapping[str, Floats], offered: np.ndarray, each: int, bought: int
-) -> np.ndarray:
-    """Candidates: what each maker puts first, of all items and of those never bought.
-
-    Parameters
-    ----------
-    scores
-        Scores of each maker, shape (n_customers, n_items).
-    offered
-        Which items may be listed at all, shape (n_items,).
-    each
-        Items of each maker, twice.
-    bought
-        At most so many items bought before, the most recent.
-
-    Returns
-    -------
-    numpy.ndarray
-        Boolean of shape (n_customers, n_items).
-    """
-    chosen = np.zeros((len(past), past.n_items), bool)
-    owned = past.matrix(1 / (1.0 + past.age)).toarray()
-    _mark(chosen, np.where(owned > 0, owned, -np.inf), bought)
-    for score in scores.values():
-        usable = np.where(offered & (score != 0), score, -np.inf)
-        _mark(chosen, usable, each)
-        _mark(chosen, np.where(owned > 0, -np.inf, usable), each)
-    made: np.ndarray = chosen & offered
-    return made
-
-
-def _mark(chosen: np.ndarray, score: Floats, k: int) -> None:
-    """Set the ``k`` highest of each row, and what is equal to the last of them."""
-    k = min(k, score.shape[1])
-    edge = np.partition(score, -k, axis=1)[:, -k][:, None]
-    chosen |= (score >= edge) & (score > -np.inf)
-
-
 def describe(
     past: Histories,
     scores: Mapping[str, Floats],

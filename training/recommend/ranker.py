@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from training.models.trees import Trees
 
 Objective = Literal["rank:ndcg", "binary:logistic"]
+LOGISTIC = "binary:logistic"
 MANY = 20_000
 """Above so many rows XGBoost scores: it has threads."""
 
@@ -104,6 +105,11 @@ class Ranker:
             )
             made += scale * np.asarray(margin, np.float64)
         return made
+
+    def log_odds(self, X: np.ndarray) -> Floats:
+        """Margins of the logistic trees alone, which compare pairs of different customers."""
+        trees = self._trees[self.config.objectives.index(LOGISTIC)]
+        return np.asarray(trees.score(X), np.float64)
 
     def explain(self, X: np.ndarray) -> tuple[float, Floats]:
         """Base, and contributions of each column, which add to the score (TreeSHAP)."""

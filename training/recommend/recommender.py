@@ -11,13 +11,14 @@ import scipy.sparse as sp
 from training.contract import Floats
 from training.recommend.histories import Histories, Ints
 from training.recommend.makers.linear import Linear
-from training.recommend.pairs import Candidates
 from training.recommend.ranker import Ranker, Taught
 from training.recommend.shelf import Shelf
 
 if TYPE_CHECKING:
     from training.recommend.asof import AsOf
 
+TOGETHER = "together"
+"""Name of the maker that knows what goes into one basket."""
 ALL, DISCOVERY = "all", "discovery"
 RANKERS = (ALL, DISCOVERY)
 """One ranker orders everything, one what a customer never bought: they are different tasks."""
@@ -29,6 +30,8 @@ class Recommender:
 
     shelf: Shelf
     rankers: dict[str, Ranker]
+    said: tuple[str, str] = ("buy", "bought")
+    """What customers do with items, present and past."""
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -48,16 +51,17 @@ class Recommender:
     @cached_property
     def together(self) -> sp.csr_matrix:
         """What goes into one basket."""
-        return self._links("together")
+        return self._links(TOGETHER)
 
     def _links(self, name: str) -> sp.csr_matrix:
         found, n = self.shelf.makers.get(name), len(self.shelf.attributes.products)
         return found.links if isinstance(found, Linear) else sp.csr_matrix((n, n))
 
-    def rank(self, past: Histories) -> tuple[Candidates, dict[str, Floats]]:
-        """Candidates of one shard of customers and both rankers' scores."""
-        found = self.shelf.candidates(past)
-        return found, {name: ranker.score(found.X) for name, ranker in self.rankers.items()}
+    @cached_property
+    def prices(self) -> Floats:
+        """List price of each item where the source gives one, else what was usually paid."""
+        listed, paid = self.shelf.attributes.prices, self.shelf.demand.price
+        return np.where(np.isnan(listed), paid, listed) if len(listed) else paid
 
     def lists(self, past: Histories, k: int) -> dict[str, Ints]:
         """The best ``k`` items of each list, shape (n_customers, k), -1 = none left.
@@ -66,13 +70,15 @@ class Recommender:
         """
         made: dict[str, list[Ints]] = {"all": [], "repeat": [], "discovery": []}
         for _, some in past.shards(self.shelf.config.shard):
-            found, scores = self.rank(some)
-            for name, ranker, kept in (
-                ("all", ALL, np.ones(len(found.item), bool)),
-                ("repeat", ALL, found.bought),
-                ("discovery", DISCOVERY, ~found.bought),
+            found = self.shelf.candidates(some)
+            new = ~found.bought
+            score = self.rankers[ALL].score(found.X)
+            for name, kept, scores in (
+                ("all", slice(None), score),
+                ("repeat", found.bought, score[found.bought]),
+                ("discovery", new, self.rankers[DISCOVERY].score(found.X[new])),
             ):
-                chosen = found.customer[kept], found.item[kept], scores[ranker][kept]
+                chosen = found.customer[kept], found.item[kept], scores
                 made[name].append(first(*chosen, len(some), k))
         return {name: np.vstack(parts) for name, parts in made.items()}
 

@@ -1,16 +1,14 @@
 """A request for a list, and the reply to it: the same in a notebook, in replay and over HTTP."""
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field, StringConstraints, model_validator
 
-from features.settings import Strict
 from training.recommend import explain as reasons
+from training.recommend.body import Demands, ListRequest, SimilarRequest
 from training.recommend.histories import Histories
 from training.recommend.lists import (
     BASKET,
@@ -19,98 +17,14 @@ from training.recommend.lists import (
     SEASON,
     STEPS,
     Asked,
-    Kind,
-    Listed,
-    Rules,
     make_list,
-    prices,
 )
+from training.recommend.pick import Listed, Rules
 from training.recommend.recommender import Recommender
 
-MAX_LINES = 5_000
-MAX_K = 1_000
-Code = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-Codes = Annotated[tuple[Code, ...], Field(max_length=20_000)]
 Reply = dict[str, Any]
-WITH_BASKET = "bought together with what is in the basket, or was bought last"
-ALIKE = "bought by the same customers, or described alike"
-
-
-class Line(Strict):
-    """A purchase, or what was taken back of one."""
-
-    product_id: Code
-    days_ago: int | None = Field(default=None, ge=0, le=36_500)
-    """Whole days from the purchase to today; 0 = today."""
-    date: dt.date | None = None
-    """The day instead."""
-    quantity: float = Field(default=1.0, ge=-1e9, le=1e9, allow_inf_nan=False)
-    """Pieces; below 0 = taken back."""
-    amount: float | None = Field(default=None, ge=-1e12, le=1e12, allow_inf_nan=False)
-    """Paid for the line; left out, the item's usual price."""
-
-    @model_validator(mode="after")
-    def _dated(self) -> "Line":
-        if (self.days_ago is None) == (self.date is None):
-            raise ValueError("give either days_ago or date")
-        return self
-
-
-class Price(Strict):
-    """A range of prices, ends included, in the currency of the source."""
-
-    low: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    high: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-
-
-class Demands(Strict):
-    """Business rules of a request."""
-
-    allow: Codes | None = None
-    """Only these products; left out = all."""
-    deny: Codes = ()
-    out_of_stock: Codes = ()
-    categories: Annotated[tuple[str, ...], Field(max_length=1_000)] | None = None
-    """Only these categories."""
-    price: Price = Price()
-    diversity: float = Field(default=0.0, ge=0, le=1)
-    """0 = by score alone, 1 = as different as can be."""
-    most_per_category: int | None = Field(default=None, ge=1)
-    most_per_brand: int | None = Field(default=None, ge=1)
-
-
-class ListRequest(Strict):
-    """What to recommend to one customer."""
-
-    history: Annotated[tuple[Line, ...], Field(max_length=MAX_LINES)] = ()
-    """What the customer bought; empty = nothing is known."""
-    basket: Annotated[tuple[Code, ...], Field(max_length=1_000)] = ()
-    """What lies in the basket now."""
-    list: Kind = "all"
-    """all, repeat, discovery, mix of both, or basket: what goes with the basket."""
-    k: int = Field(default=10, ge=1, le=MAX_K)
-    repeat_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of a mix that was bought before."""
-    rules: Demands = Demands()
-    today: dt.date | None = None
-    """Day that dates are counted back from; needed where lines have dates."""
-
-    @model_validator(mode="after")
-    def _counted(self) -> "ListRequest":
-        dated = [line.date for line in self.history if line.date is not None]
-        if dated and self.today is None:
-            raise ValueError("lines with a date need today, the day they are counted back from")
-        if self.today is not None and any(day > self.today for day in dated):
-            raise ValueError("a line is dated after today")
-        return self
-
-
-class SimilarRequest(Strict):
-    """What is like a product."""
-
-    product_id: Code
-    k: int = Field(default=10, ge=1, le=MAX_K)
-    rules: Demands = Demands()
+WITH_BASKET = "{0} together with what is in the basket, or was {0} last"
+ALIKE = "{} by the same customers, or described alike"
 
 
 @dataclass
@@ -143,20 +57,25 @@ def answer(
     """
     request = body if isinstance(body, ListRequest) else ListRequest.model_validate(body)
     catalogue, warnings = Catalogue(recommender), list[str]()
+    basket = frozenset(catalogue.places(request.basket))
     past = history(catalogue, request, warnings)
+    if basket and not len(past.item):
+        past = _of_today(catalogue, sorted(basket))
     asked = Asked(
-        past, frozenset(catalogue.places(request.basket)), request.list, request.k,
-        request.repeat_share, _rules(catalogue, request.rules, warnings),
+        past, basket, request.list, request.k, request.repeat_share,
+        _rules(catalogue, request.rules, warnings),
     )  # fmt: skip
     made = make_list(recommender, asked)
     if catalogue.unknown:
         warnings.append(
             f"{len(catalogue.unknown)} product(s) are not in the catalogue and left out"
         )
-    said = reasons.explain(recommender, past, made.X, made.items, asked.basket, explained)
+    said = reasons.explain(recommender, asked, made, explained)
     return {
         "list": request.list,
-        "step": _step(made.items, WITH_BASKET if request.list == BASKET else STEPS[RANKED]),
+        "step": _step(
+            recommender, made.items, WITH_BASKET if request.list == BASKET else STEPS[RANKED]
+        ),
         "items": [
             {"rank": rank, **_item(recommender, listed), "reason": reason.text}
             | (_explained(recommender, listed, reason) if explained else {})
@@ -186,7 +105,7 @@ def similar(recommender: Recommender, body: Mapping[str, Any] | SimilarRequest) 
     if not found:
         warnings.append("the product is not in the catalogue: the list says what sells instead")
     return {
-        "step": _step(made.items, ALIKE),
+        "step": _step(recommender, made.items, ALIKE),
         "items": [
             {"rank": rank, **_item(recommender, listed)}
             for rank, listed in enumerate(made.items, 1)
@@ -218,8 +137,19 @@ def history(catalogue: Catalogue, request: ListRequest, warnings: list[str]) -> 
     back = {place for place, quantity in net.items() if quantity <= 0}
     if back:
         warnings.append(f"{len(back)} product(s) were taken back entirely and do not count")
-    rows = [row for row in rows if row[0] not in back]
-    usual = np.nan_to_num(catalogue.recommender.shelf.demand.price, nan=0.0)
+    return _of_one(catalogue, [row for row in rows if row[0] not in back])
+
+
+def _of_today(catalogue: Catalogue, items: Sequence[int]) -> Histories:
+    """The history of someone who has taken ``items`` today, one of each."""
+    return _of_one(catalogue, [(item, 0, 1.0, None) for item in items])
+
+
+def _of_one(
+    catalogue: Catalogue, rows: Sequence[tuple[int, int, float, float | None]]
+) -> Histories:
+    """One customer's history from items, ages, quantities and amounts, None = the usual."""
+    usual = catalogue.recommender.shelf.demand.price
     columns = {
         "customer": np.zeros(len(rows), np.int64),
         "item": np.array([row[0] for row in rows], np.int64),
@@ -252,18 +182,18 @@ def _rules(catalogue: Catalogue, said: Demands, warnings: list[str]) -> Rules:
     )
 
 
-def _step(items: Sequence[Listed], ranked: str) -> str:
+def _step(recommender: Recommender, items: Sequence[Listed], ranked: str) -> str:
     """The lowest step of the ladder that the list needed, in words; ``ranked``: of the first."""
     used = {item.step for item in items}
     lowest = next((step for step in (POPULAR, SEASON, RANKED) if step in used), None)
     if lowest is None:
         return "nothing is listed"
-    return ranked if lowest == RANKED else STEPS[lowest]
+    return (ranked if lowest == RANKED else STEPS[lowest]).format(recommender.said[1])
 
 
 def _item(recommender: Recommender, listed: Listed) -> dict[str, Any]:
     attributes = recommender.shelf.attributes
-    price = float(prices(recommender)[listed.item])
+    price = float(recommender.prices[listed.item])
     return {
         "product_id": attributes.products[listed.item],
         "name": (attributes.names[listed.item] or None) if attributes.names else None,

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
+from features.errors import ConfigError
 from features.settings import Part, Strict, resolve
 from training.contract import Floats
 from training.recommend.catalogue import Attributes, Demand, demand
+from training.recommend.choose import choose
 from training.recommend.histories import Histories
-from training.recommend.makers import HOME, Maker, Shop
-from training.recommend.pairs import Candidates, choose, columns, describe
+from training.recommend.makers import HOME, Shippable, Shop
+from training.recommend.pairs import Candidates, columns, describe
 
 
 class ShelfConfig(Strict):
@@ -29,7 +31,9 @@ class ShelfConfig(Strict):
 class Shelf:
     """Items as they are known at a moment, and makers fitted to everyone's past before it."""
 
-    def __init__(self, config: ShelfConfig, horizon_days: int, makers: Mapping[str, Maker]) -> None:
+    def __init__(
+        self, config: ShelfConfig, horizon_days: int, makers: Mapping[str, Shippable]
+    ) -> None:
         self.config = config
         self.horizon_days = horizon_days
         self.makers = dict(makers)
@@ -63,10 +67,15 @@ class Shelf:
         """What each maker says, shape (n_customers, n_items)."""
         return {name: maker.score(past) for name, maker in self.makers.items()}
 
-    def candidates(self, past: Histories) -> Candidates:
-        """The pairs worth ranking with their rows; for one shard of customers."""
+    def candidates(self, past: Histories, also: np.ndarray | None = None) -> Candidates:
+        """The pairs worth ranking with their rows; for one shard of customers.
+
+        ``also``: further items that are looked at if they are offered, boolean (n_items,).
+        """
         scores = self.scores(past)
         chosen = choose(past, scores, self.offered, self.config.each, self.config.bought)
+        if also is not None:
+            chosen |= also & self.offered
         return describe(
             past, scores, chosen, self.demand, self.attributes, self.horizon_days
         )  # fmt: skip
@@ -77,6 +86,18 @@ def by_name(parts: Sequence[Part]) -> dict[str, Part]:
     return {part.use.rpartition(".")[2].lower(): part for part in parts}
 
 
-def named_makers(parts: Sequence[Part]) -> dict[str, Maker]:
-    """The makers that parts of a YAML describe, by name."""
-    return {name: resolve(HOME, part) for name, part in by_name(parts).items()}
+def named_makers(parts: Sequence[Part]) -> dict[str, Shippable]:
+    """The makers that parts of a YAML describe, by name.
+
+    Raises
+    ------
+    ConfigError
+        If one keeps customers.
+    """
+    made = {name: resolve(HOME, part) for name, part in by_name(parts).items()}
+    kept = [name for name, maker in made.items() if not isinstance(maker, Shippable)]
+    if kept:
+        raise ConfigError(
+            f"makers {kept} keep customers, and a bundle holds none; list them under baselines"
+        )
+    return made

@@ -31,6 +31,7 @@ class SegmentsCase(Case):
     stability: pd.DataFrame
     profile: pd.DataFrame
     apart: pd.DataFrame
+    examples: pd.DataFrame
     segments: pd.DataFrame
     moved: dict[str, pd.DataFrame]
     alarm: pd.DataFrame
@@ -54,6 +55,7 @@ def sections(case: SegmentsCase) -> list[Section]:
         _stability(case),
         _profile(case),
         _apart(case),
+        _examples(case),
         _moved(case),
         _alarm(case),
         _followed(case),
@@ -195,6 +197,22 @@ def _profile(case: SegmentsCase) -> Section:
     )
 
 
+def _examples(case: SegmentsCase) -> Section:
+    text = (
+        "Values of the customers nearest to the middle of each segment, to two significant digits, "
+        f"with nothing that names them; segments of fewer than {LEAST_SHOWN} show none."
+    )
+    table = case.examples
+    if table.empty:
+        return Section("Example customers", [text])
+    names = [*table["segment"] + " " + table["example"].astype(str)]
+    wide = table.assign(customer=names).pivot_table(
+        index="customer", columns="column", values="value", sort=False, dropna=False
+    )
+    known = wide.astype(object).where(wide.notna(), "unknown").reset_index()
+    return Section("Example customers", [text], known)
+
+
 def _apart(case: SegmentsCase) -> Section:
     text = "Columns beyond R, F and M in which the 95 % intervals of two segments' means are apart."
     if case.apart.empty:
@@ -209,7 +227,7 @@ def _moved(case: SegmentsCase) -> Section:
         "segmentation, with their value before and after; migration_month.csv has two adjacent "
         "cutoffs."
     )
-    return Section("Who moved", [text], moved[moved["customers"] > 0], ("migration",))
+    return Section("Who moved", [text], moved[moved["customers"] != 0], ("migration",))
 
 
 def _alarm(case: SegmentsCase) -> Section:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from features import columns as c
 from features.settings import Part, resolve
-from training.bundle import signing_key
+from training.keys import signing_key
 from training.rows import Rows
 from training.segments import bundle as bundles
 from training.segments import profile, quality, words

@@ -6,6 +6,7 @@ from pathlib import Path
 from features.settings import Workspace, fingerprint
 from features.store import Published, published
 from training import bundle as common
+from training.keys import verifying_key
 from training.record import Record, champion
 from training.segments.bundle import SegmentsBundle
 from training.segments.config import Named, SegmentsPlan
@@ -47,13 +48,13 @@ def lineage(place: Workspace, plan: SegmentsPlan, inputs: str) -> Lineage:
 
 def _followed(place: Workspace, plan: SegmentsPlan, inputs: str) -> SegmentsBundle | None:
     root = place.store / "runs" / plan.config.name
-    standing = champion(Record(place.registry).entries(plan.config.name))
+    standing = champion(Record(place).entries(plan.config.name))
     run = _run(root, standing.digest) if standing else None
     if run is not None and run.manifest["facts"]["inputs"] == inputs:
         run = _run(root, run.manifest["facts"]["follows"])
     if run is None:
         return None
-    made = common.load(run.folder / "bundle", common.verifying_key(place.keys))
+    made = common.load(run.folder / "bundle", verifying_key(place.keys))
     if not isinstance(made, SegmentsBundle) or made.answer.source != plan.source.name:
         return None
     return made

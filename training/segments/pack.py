@@ -17,6 +17,7 @@ from training import categories, pack
 from training import plots as drawing
 from training.bundle import Loaded
 from training.gates import CANDIDATE, CHAMPION, gate_results
+from training.keys import verifying_key
 from training.pipeline import Prepared
 from training.segments import card, plots
 from training.segments.baselines import baselines
@@ -26,10 +27,14 @@ from training.segments.config import SegmentsPlan
 from training.segments.judge import compare
 from training.segments.lineage import names_of
 from training.segments.matching import Followed, follow, migration, warnings
-from training.segments.profile import LEAST_SHOWN
+from training.segments.profile import LEAST_SHOWN, examples, withheld
 
 ADDITIVITY = 1e-6
 WORKED_ROWS = 12
+TOLD = ("median", "mean", "ci_low", "ci_high", "shift")
+MOVED = ("share", "value_before", "value_after")
+FOLLOWED = ("stays", "overlap", "drift")
+"""Columns of the profile, of migrations and of what became of segments that tell of customers."""
 
 
 def write_pack(
@@ -76,23 +81,30 @@ def write_pack(
     test = made.assign(made.segmentation.rows(X))
     worth = np.nan_to_num(X[config.value].to_numpy(np.float64))
     alarm = warnings(0, test, worth, moved["period"], ids)
+    profile = pd.read_csv(learned.folder / "profile.csv")
+    small = [s.id for s in made.answer.segments if s.customers < LEAST_SHOWN]
+    profile.loc[profile["segment"].isin(small), list(TOLD)] = np.nan
+    typical = examples(X, made.columns, made.segmentation.labels(X), len(ids))
+    typical["segment"] = [ids[s] for s in typical["segment"]]
     case = SegmentsCase(
         plan=plan, prepared=prepared, learned=learned, gates=gates, champion_note=note,
         code=pack.code_state(), judged=judged, answer=made.answer,
         trials=pd.read_csv(learned.folder / "search.csv"),
         stability=pd.read_csv(learned.folder / "stability.csv"),
-        profile=pd.read_csv(learned.folder / "profile.csv"), apart=apart,
-        segments=_segments(made, tables["test"], worth), moved=moved, alarm=alarm,
-        followed=followed.table(before, ids) if followed else None,
+        profile=profile, apart=apart, examples=typical,
+        segments=_segments(made, tables["test"], worth),
+        moved={name: withheld(table, MOVED) for name, table in moved.items()},
+        alarm=withheld(alarm, ["value"]),
+        followed=withheld(followed.table(before, ids), FOLLOWED) if followed else None,
         known=float(X[list(made.columns)].notna().all(axis=1).mean()),
     )  # fmt: skip
-    _plots(folder / "plots", case, made, X, refits)
+    _plots(folder / "plots", case, made, X, refits, moved["period"])
     _tables(folder, case, made, tables["test"])
     return pack.finish(folder, case, card.sections(case), judged, champion)
 
 
 def _bundle(place: Workspace, learned: Published) -> SegmentsBundle:
-    made = common.load(learned.folder / "bundle", common.verifying_key(place.keys))
+    made = common.load(learned.folder / "bundle", verifying_key(place.keys))
     assert isinstance(made, SegmentsBundle), "learned by this family"
     return made
 
@@ -168,8 +180,9 @@ def _segments(made: SegmentsBundle, test: pd.DataFrame, worth: np.ndarray) -> pd
 
 
 def _plots(
-    folder: Path, case: SegmentsCase, made: SegmentsBundle, X: pd.DataFrame, refits: pd.DataFrame
-) -> None:
+    folder: Path, case: SegmentsCase, made: SegmentsBundle, X: pd.DataFrame,
+    refits: pd.DataFrame, moved: pd.DataFrame,
+) -> None:  # fmt: skip
     ids = [segment.id for segment in made.answer.segments]
     drawing.save(folder, "profile", case.profile, plots.heat(case.profile))
     shares = pd.DataFrame(
@@ -180,9 +193,8 @@ def _plots(
     tidy = refits.melt(var_name="answer", value_name="ari")
     drawing.save(folder, "stability", tidy, plots.stability(tidy))
     drawing.save(folder, "choice", case.trials, plots.choice(case.trials))
-    moved = case.moved["period"]
     title = "From the last teaching cutoff to the test cutoff"
-    drawing.save(folder, "migration", moved, plots.migration(moved, ids, title))
+    drawing.save(folder, "migration", case.moved["period"], plots.migration(moved, ids, title))
     Z = made.segmentation.space.scaled(made.segmentation.rows(X))
     found = plots.axes_table(Z, made.segmentation.labels(X), ids, case.plan.config.seed)
     drawing.save(folder, "axes", found, plots.scatter(found))
@@ -193,7 +205,7 @@ def _tables(folder: Path, case: SegmentsCase, made: SegmentsBundle, test: pd.Dat
         "segments": case.segments, "profile": case.profile, "apart": case.apart,
         "search": case.trials, "migration": case.moved["period"],
         "migration_month": case.moved["month"], "warnings": case.alarm,
-        "stability": case.stability,
+        "stability": case.stability, "examples": case.examples,
     }.items():  # fmt: skip
         table.to_csv(folder / f"{name}.csv", index=False)
     if case.followed is not None:

@@ -18,6 +18,8 @@ OF_RFM = (
 """Beginnings of columns that measure R, F or M: segments have to differ beyond them."""
 Z95 = 1.959964
 DEPTH = 3
+EXAMPLES = 3
+"""Typical customers shown of each segment."""
 LEAST_SHOWN = 20
 """Customers below which nothing of a segment is shown in a table that leaves the house."""
 
@@ -89,6 +91,53 @@ def profiles(X: pd.DataFrame, schema: Sequence[FeatureColumn], labels: Ints, k: 
         error[s, more] = np.nanstd(own[:, more], axis=0, ddof=1) / np.sqrt(n[more])
     sizes = np.bincount(labels, minlength=k)
     return Profiles(space.columns, sizes, median, mean, error, shift)
+
+
+def withheld(
+    table: pd.DataFrame, values: Sequence[str], customers: str = "customers"
+) -> pd.DataFrame:
+    """The table without what fewer than 20 customers would show.
+
+    Parameters
+    ----------
+    values
+        Columns that tell of them.
+    customers
+        Column that says how many they are; nobody is no secret.
+    """
+    few = (table[customers] > 0) & (table[customers] < LEAST_SHOWN)
+    shown = table.astype(dict.fromkeys([customers, *values], object))
+    shown.loc[few, customers] = f"under {LEAST_SHOWN}"
+    shown.loc[few, list(values)] = "not shown"
+    return shown
+
+
+def examples(X: pd.DataFrame, columns: Sequence[str], labels: Ints, k: int) -> pd.DataFrame:
+    """Typical customers of each segment: values of those nearest to its middle, coarsened.
+
+    Values have two significant digits and no number of a customer beside them; segments of fewer
+    than 20 customers show none.
+
+    Returns
+    -------
+    DataFrame
+        Tidy: segment (its place), example, column, value.
+    """
+    values = X[list(columns)].to_numpy(np.float64)
+    spread = np.nanstd(values, axis=0)
+    lines: list[dict[str, object]] = []
+    for s in range(k):
+        own = values[labels == s]
+        if len(own) < LEAST_SHOWN:
+            continue
+        away = np.nan_to_num((own - np.nanmedian(own, axis=0)) / np.maximum(spread, 1e-12))
+        order = np.lexsort((*own.T[::-1], (away**2).sum(axis=1)))[:EXAMPLES]
+        lines += [
+            {"segment": s, "example": n, "column": column, "value": float(f"{value:.1e}")}
+            for n, row in enumerate(own[order], 1)
+            for column, value in zip(columns, row, strict=True)
+        ]
+    return pd.DataFrame(lines, columns=["segment", "example", "column", "value"])
 
 
 def rules(

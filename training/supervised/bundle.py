@@ -23,6 +23,7 @@ from training.bundle import ANSWER, MODELS, Facts, Recorded, Shown, Typed, write
 from training.calibrate import Calibrator, with_shift
 from training.contract import Explanation, Floats, Model, matrix, reasons
 from training.details import DETAILS, Detail, Details, Factors
+from training.supervised.sets import COLUMN, Sets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,8 @@ class Answer(Facts):
     """What tells the columns beside the answer."""
     told: tuple[Detail, ...] = ()
     """Those columns."""
+    sets: Sets | None = None
+    """Which answers cannot be ruled out: one more of those columns."""
 
     @property
     def said_unit(self) -> str:
@@ -122,11 +125,14 @@ class Bundle:
         return self.calibrator.apply(scores), scores
 
     def tell(self, X: Floats, answers: Floats, scores: Floats) -> Mapping[str, NDArray[Any]]:
-        """The columns beside answers and scores, each of shape (n_rows,); none without details."""
-        if self.details is None:
-            return {}
-        level = with_shift(self.calibrator, 0.0).apply(scores)
-        return self.details.of(self.model, X, answers, level)
+        """The columns beside answers and scores, each of shape (n_rows,)."""
+        told: dict[str, NDArray[Any]] = {}
+        if self.details is not None:
+            level = with_shift(self.calibrator, 0.0).apply(scores)
+            told |= self.details.of(self.model, X, answers, level)
+        if self.answer.sets is not None:
+            told[COLUMN] = self.answer.sets.words(answers)
+        return told
 
     def factors(self, X: Floats, answers: Floats, scores: Floats) -> Factors | None:
         """What makes the value that matters most; None without details."""

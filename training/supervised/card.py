@@ -24,8 +24,10 @@ from training.contract import Explanation
 from training.evaluate import ALARM, CENTRE, SLICE_METRICS, Judged
 from training.gates import CANDIDATE
 from training.report import Section, pairs
-from training.supervised import value_report
+from training.supervised import coverage, fairness, stated, timing_report, value_report
 from training.supervised.config import SupervisedPlan
+from training.supervised.sets import Sets
+from training.supervised.timing_report import TimingReport
 from training.supervised.value_report import ValueReport
 
 
@@ -48,8 +50,18 @@ class SupervisedCase(Case):
     """Customers at or above the threshold by what raises their score most; None for amounts."""
     decisions: pd.DataFrame | None
     """What each answer is worth, where costs are given."""
+    fair: pd.DataFrame | None = None
+    """What each group of the audit attributes gets of an event's answers; None without any."""
+    said: pd.DataFrame | None = None
+    """What customers wrote about; None where the source brings nothing of it."""
+    sets: Sets | None = None
+    """Which answers cannot be ruled out, where the YAML asks for it."""
+    covered: pd.DataFrame | None = None
+    """Whether answer sets hold the true answer; None without sets."""
     value: ValueReport | None = None
     """Of answers that tell customer values."""
+    timing: TimingReport | None = None
+    """Of answers that tell when."""
 
     @property
     def crossed(self) -> bool:
@@ -68,7 +80,10 @@ def sections(case: SupervisedCase) -> list[Section]:
         _metrics(case),
         _differences(case),
         _slices(case),
+        *_fairness(case),
+        *_sets(case),
         *(value_report.sections(case.value, case.plan.source.currency) if case.value else ()),
+        *(timing_report.sections(case.timing) if case.timing else ()),
         _learning(case),
         _parameters(case),
         _calibration(case),
@@ -123,7 +138,7 @@ def _metrics(case: SupervisedCase) -> Section:
             f"MAE, RMSE and means in {_unit(case)}; total_ratio is predicted over actual, "
             "capture_at_10 the share of it that the tenth with the highest answers has."
         )
-    table = beside(values, "answer", with_intervals(values, "value"))
+    table = beside(values, "answer", with_intervals(values, "value")).fillna("not told")
     heading = "Metrics across customers" if case.crossed else "Metrics on the test cutoff"
     return Section(heading, text, table, JUDGED_BY[kind])
 
@@ -141,6 +156,7 @@ def _differences(case: SupervisedCase) -> Section:
         f"Champion: {case.champion_note or 'compared'}."
     )
     table = beside(paired, "against", with_intervals(paired, "better_by", sign="+"))
+    table = table.fillna("not told")
     return Section("Candidate against each other answer", [text], table)
 
 
@@ -153,6 +169,18 @@ def _slices(case: SupervisedCase) -> Section:
         case.by_slice[shown].astype(object).fillna("not judged"),
         ("slices",),
     )
+
+
+def _fairness(case: SupervisedCase) -> list[Section]:
+    if case.fair is None or case.judged.rows.audit is None:
+        return []
+    return [fairness.section(case.fair, [str(name) for name in case.judged.rows.audit.columns])]
+
+
+def _sets(case: SupervisedCase) -> list[Section]:
+    if case.covered is None or case.sets is None:
+        return []
+    return [coverage.section(case.covered, case.sets, case.crossed)]
 
 
 def _learning(case: SupervisedCase) -> Section:
@@ -242,6 +270,8 @@ def _themes(case: SupervisedCase) -> list[Section]:
             "the threshold, by the theme that raises their score most. An association, no cause."
         )
         found.append(Section("Groups with a common reason", [text], case.groups.round(3)))
+    if case.said is not None:
+        found.append(stated.section(case.said))
     return found
 
 

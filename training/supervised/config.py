@@ -9,6 +9,7 @@ from training.gates import CANDIDATE
 from training.pipeline import Pipeline, Plan
 from training.supervised.decide import DecideConfig
 from training.supervised.learn import baseline_names
+from training.supervised.sets import SetsConfig
 from training.tune import SearchConfig
 
 
@@ -22,6 +23,11 @@ class SupervisedConfig(Pipeline):
     calibrate: CalibrateConfig = CalibrateConfig()
     decide: DecideConfig | None = None
     """What a contact costs and brings; its threshold is then the one that is served."""
+    sets: SetsConfig | None = None
+    """Of an event: whether answers come with a set that holds the true one with a given share."""
+    audit: tuple[str, ...] = ()
+    """Feature columns that no model may learn from: answers are judged by them. Columns that their
+    sets declare so are put aside without being named."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "SupervisedConfig":

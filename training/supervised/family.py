@@ -16,15 +16,18 @@ from features.snapshot import read_features, read_schema
 from features.store import Published, publish
 from training.bundle import MODELS, Loaded
 from training.crossed import cross
-from training.details import DETAILS, Details
+from training.details import DETAILS, Detail, Details
 from training.gates import CANDIDATE, check_gates
 from training.metrics import OF_KIND
 from training.pipeline import Prepared, spelled
-from training.splits import Division, Round, split
+from training.splits import Division, Round, Splits, split
+from training.supervised import fairness, points
 from training.supervised.bundle import Answer
 from training.supervised.config import SupervisedConfig, SupervisedPlan
 from training.supervised.learn import Learned, Reported, baseline_names, learn, write_learned
 from training.supervised.pack import write_pack
+from training.supervised.points import learn_points
+from training.supervised.sets import COLUMN, Sets
 from training.tune import check_space, tune
 
 
@@ -53,6 +56,7 @@ def learn_all(
                 name: learn(
                     within, kind, p, config.calibrate, config.seed, report,
                     plan.task.details if name == CANDIDATE else None,
+                    config.sets if name == CANDIDATE else None,
                 )
                 for name, p in parts.items()
             }  # fmt: skip
@@ -69,7 +73,8 @@ def learn_all(
         with progress.stage("fit"):
             again = [within for within in splits.judged if within is not splits.shipped]
             blocks = sum(len(within.folds) + 1 for within in (splits.shipped, *again))
-            total, done = blocks * (len(baselines) + 1), 0
+            each = 1 + len(plan.task.points_days)  # baselines are asked by every day
+            total, done = blocks * (len(baselines) * each + 1), 0
 
             def report() -> None:
                 nonlocal done
@@ -81,6 +86,12 @@ def learn_all(
                 return learned(within, own, report)
 
             answers = learned(splits.shipped, part, report)
+            if plan.task.points_days:
+                assert isinstance(splits, Splits), "checked: a question of when has a clock"
+                learn_points(
+                    splits, baselines, plan.task.points_days, plan.task.config.absent,
+                    config.calibrate, config.seed, report,
+                ).to_parquet(folder / points.FILE)  # fmt: skip
             return write_learned(
                 folder,
                 splits,
@@ -110,6 +121,7 @@ def division(plan: SupervisedPlan, prepared: Prepared) -> Division:
     ]
     kept = features.drop(columns=constant)
     schema = [k for k in read_schema(prepared.features.folder) if k.name in kept]
+    schema = fairness.put_aside(schema, plan.config.audit)
     stored, task, config, moments = prepared.stored, plan.task, plan.config, prepared.moments
     if isinstance(config.cutoffs, Snapshots):
         return cross(
@@ -139,13 +151,25 @@ def _answer(
         columns=tuple(schema[name] for name in learned.model.columns),
         threshold=learned.threshold,
         details=plan.task.details,
-        told=learned.details.declared if learned.details else (),
+        told=(*(learned.details.declared if learned.details else ()), *_set(learned.sets)),
+        sets=learned.sets,
         cutoff=f"{prepared.moments.test:%Y-%m-%d}",
         horizon_days=plan.task.horizon_days,
         source=plan.source.name,
         currency=plan.source.currency,
         run_key=key,
     )
+
+
+def _set(sets: Sets | None) -> tuple[Detail, ...]:
+    """The column that says which answers cannot be ruled out."""
+    if sets is None:
+        return ()
+    meaning = (
+        f"yes, no, both or neither: holds the true answer of {sets.coverage:.0%} of the customers "
+        "with the event, and of as many without"
+    )
+    return (Detail(name=COLUMN, unit="set", dtype="string", meaning=meaning),)
 
 
 class Supervised:
@@ -178,11 +202,21 @@ class Supervised:
             problems = details.problems(resolve(MODELS, config.model))
             if problems:
                 raise ConfigError.listing(f"{plan.path}: the model does not tell enough", problems)
+        days = plan.task.points_days
+        if days and isinstance(config.cutoffs, Snapshots):
+            raise ConfigError(f"{plan.path}: cutoffs.snapshots: a question of when needs a clock")
+        if not days and "time" in resolve(MODELS, config.model).answers:
+            raise ConfigError(
+                f"{plan.path}: {config.model.use} learns when; take the task timing.Timing"
+            )
         check_space(config.search, config.model, kind)
-        check_gates(config.gates, OF_KIND[kind])
+        known = (*OF_KIND[kind], *points.metric_names(days))
+        check_gates(config.gates, known, points.undirected(days))
         config.calibrate.offered(kind)
         if config.decide is not None and kind != "event":
             raise ConfigError(f"{plan.path}: decide: is about events, the question has {kind!r}")
+        if config.sets is not None and kind != "event":
+            raise ConfigError(f"{plan.path}: sets: are about events, the question has {kind!r}")
 
     def dry_run(self, plan: SupervisedPlan) -> list[str]:
         """Search, candidate and baselines."""

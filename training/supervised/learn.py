@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from features.schema import FeatureColumn
 from features.settings import Part, resolve
 from training.arrays import packed, unpacked
-from training.bundle import signing_key
 from training.calibrate import (
     CalibrateConfig,
     Calibrator,
@@ -27,10 +26,12 @@ from training.contract import Explanation, Floats, Kind, Model, category_columns
 from training.details import DETAILS, Details, Unseen
 from training.evaluate import names_of
 from training.gates import CANDIDATE
+from training.keys import signing_key
 from training.metrics import best_threshold
 from training.rows import Rows
 from training.splits import Block, Division, Round
 from training.supervised.bundle import Answer, Bundle, write
+from training.supervised.sets import Sets, SetsConfig
 from training.tune import fitted
 
 GOLDEN_ROWS = 1000
@@ -56,6 +57,8 @@ class Learned:
     """Per validation block: rows, rate, mean answer out of fold, season's shift."""
     details: Details | None = None
     """What tells more than the answer, if the task asks for it."""
+    sets: Sets | None = None
+    """Which answers cannot be ruled out, if the YAML asks for it."""
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Calibrated answers, shape (n_rows,)."""
@@ -70,6 +73,7 @@ def learn(
     seed: int,
     report: Callable[[], None],
     details: Part | None = None,
+    sets: SetsConfig | None = None,
 ) -> Learned:
     """Fit ``part`` for the last block with a calibrator learned on the scores of the folds.
 
@@ -79,8 +83,9 @@ def learn(
     """
     folds, unseen, blocks = [], [], within.folds
     for block in blocks:
-        unseen.append(rows := _unseen(part, block, seed))
-        folds.append(Fold(_score(rows), rows.y, _shift(_season(block, part, config, seed), kind)))
+        before = _season(block, part, config, seed)
+        unseen.append(rows := replace(_unseen(part, block, seed), season=before))
+        folds.append(Fold(_score(rows), rows.y, _shift(before, kind)))
         report()
     season = _season(within.last, part, config, seed)
     shift = _shift(season, kind)
@@ -113,13 +118,14 @@ def learn(
         calibration=pd.DataFrame(table).rename(columns={"folds": "judged_folds"}),
         folds=pd.DataFrame(lines),
         details=more,
+        sets=Sets.learned(sets, *pooled) if sets else None,
     )
 
 
 def _unseen(part: Part, block: Block, seed: int) -> Unseen:
     """The rows of a block, and a model that learned from those that may teach it."""
     model, rows = fitted(part, block, seed), block.answered
-    return Unseen(model, matrix(rows.X, model.columns), rows.y)
+    return Unseen(model, matrix(rows.X, model.columns), rows.y, rows.days)
 
 
 def _season(block: Block, part: Part, config: CalibrateConfig, seed: int) -> Unseen | None:

@@ -18,6 +18,8 @@ from training import categories, pack, plots, value_plots
 from training.bundle import Loaded
 from training.categories import encoded
 from training.contract import Explanation, Kind, reasons
+from training.details.timing import EventTiming
+from training.details.value import CustomerValue
 from training.evaluate import (
     ALARM,
     CENTRE,
@@ -27,15 +29,17 @@ from training.evaluate import (
     slices,
 )
 from training.gates import CANDIDATE, CHAMPION, gate_results
+from training.keys import verifying_key
 from training.metrics import LOWER_IS_BETTER
 from training.pipeline import Prepared
 from training.rows import Rows
 from training.slices import audit_slices
-from training.supervised import card, decide, themes
+from training.supervised import card, coverage, decide, fairness, points, stated, themes
 from training.supervised.bundle import Bundle
 from training.supervised.card import SupervisedCase
 from training.supervised.config import SupervisedPlan
 from training.supervised.learn import Reported, baseline_names, read_explained
+from training.supervised.timing_report import timing_report, write_timing
 from training.supervised.value_report import value_report, write_report
 
 ADDITIVITY = 1e-4
@@ -66,9 +70,21 @@ def write_pack(
     alarms, caught = _alarms(rows, kind)
     leakage = read_checks(prepared.checks.folder)
     replay, pyfunc = made.replay(), _pyfunc_difference(made)
-    value = None
-    if made.details is not None:
-        value = value_report(made, reported.rows, prepared, prepared.moments.test)
+    value = timing = None
+    if isinstance(made.details, EventTiming):
+        days, by_day = points.read(learned.folder)
+        dated = replace(rows, X=words, days=days)
+        timing = timing_report(made, dated, plan.task.slices(X), config.bootstrap, config.seed)
+        write_timing(folder, timing)
+        chances = {CANDIDATE: timing.chances, **by_day}
+        if champion is not None and CHAMPION in given:
+            chances |= points.of_champion(champion, words, plan.task.points_days)
+        judged = points.judge_points(
+            judged, dated, chances, plan.task.horizon_days, made.details.config.absent,
+            config.bootstrap, config.seed,
+        )  # fmt: skip
+    if isinstance(made.details, CustomerValue):
+        value = value_report(place, made, reported.rows, prepared, prepared.moments.test)
         write_report(folder, value)
     gates = gate_results(
         config.gates, judged, baseline_names(config.baselines)[0], note,
@@ -88,6 +104,17 @@ def write_pack(
     importance = plots.importance_table(explained, worded)
     told = (made.answer.columns, explained)
     answers, threshold = made.calibrator.apply(explained.scores), made.answer.threshold
+    fair = said = None
+    if kind == "event":
+        named = reported.given[CANDIDATE] >= thresholds[CANDIDATE]
+        fair = fairness.table(rows, reported.given[CANDIDATE], named, config.bootstrap, config.seed)
+        if not isinstance(config.cutoffs, Snapshots):
+            said = stated.stated(prepared.stored, prepared.moments.test, rows, named)
+    covered = None
+    if made.answer.sets is not None:
+        covered = coverage.table(
+            rows, made.answer.sets, reported.given[CANDIDATE], config.bootstrap, config.seed
+        )
     case = SupervisedCase(
         plan=plan,
         prepared=prepared,
@@ -100,9 +127,14 @@ def write_pack(
         explained=explained,
         alarms=alarms,
         value=value,
+        timing=timing,
         themes=themes.table(*told),
         groups=None if threshold is None else themes.groups(*told, answers, threshold),
         decisions=decide.table(config.decide, rows.y, given) if config.decide else None,
+        fair=fair,
+        said=said,
+        sets=made.answer.sets,
+        covered=covered,
         champion_note=note,
         code=pack.code_state(),
     )
@@ -113,7 +145,7 @@ def write_pack(
 
 
 def _bundle(place: Workspace, learned: Published) -> Bundle:
-    made = bundles.load(learned.folder / "bundle", bundles.verifying_key(place.keys))
+    made = bundles.load(learned.folder / "bundle", verifying_key(place.keys))
     assert isinstance(made, Bundle), "learned by this family"
     return made
 
@@ -209,6 +241,8 @@ def _plots(folder: Path, case: SupervisedCase, explained: Explanation) -> None:
     labels = [name.replace("__", ": ").replace("_", " ") for name in explained.columns]
     plots.save(folder, "beeswarm", case.importance, plots.beeswarm(explained, labels))
     plots.save(folder, "themes", case.themes, plots.themes(case.themes, explained.space))
+    if case.fair is not None:
+        plots.save(folder, "fairness", case.fair, fairness.figure(case.fair))
     if case.plan.config.decide:
         costs, judged = case.plan.config.decide, case.judged
         curves = {n: decide.curve(costs, judged.rows.y, p) for n, p in judged.answers.items()}
@@ -226,6 +260,12 @@ def _tables(folder: Path, case: SupervisedCase) -> None:
     case.themes.to_csv(folder / "themes.csv", index=False)
     if case.groups is not None:
         case.groups.to_csv(folder / "groups.csv", index=False)
+    if case.fair is not None:
+        case.fair.to_csv(folder / "fairness.csv", index=False)
+    if case.said is not None:
+        case.said.to_csv(folder / "stated.csv", index=False)
+    if case.covered is not None:
+        case.covered.to_csv(folder / "answer_sets.csv", index=False)
     if case.decisions is not None:
         case.decisions.to_csv(folder / "decisions.csv", index=False)
     learned = case.learned.folder

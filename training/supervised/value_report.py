@@ -1,5 +1,6 @@
 """What a reviewer sees of customer values: intervals, cohorts, tiers, orders in time, coherence."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,18 +9,32 @@ import numpy as np
 import pandas as pd
 
 from features import columns as c
+from features.settings import Workspace
 from features.snapshot import read_features
 from training import plots, value_plots
 from training.categories import encoded
 from training.details.spread import LIKELY
 from training.details.value import TIERS, CustomerValue
+from training.metrics import customer_weights, interval
 from training.pipeline import Prepared
 from training.report import Section
 from training.rows import Rows
 from training.supervised.bundle import Bundle
+from training.supervised.value_coherence import (
+    BesideChurn,
+    approved_churn,
+    beside_churn,
+    contradictions,
+    section,
+    write_beside,
+)
 
 TENTHS = 10
 WEEK = 7
+DRAWS = 200
+"""Bootstrap draws behind the interval of a cohort's error."""
+DEPENDS = 0.2
+"""Rank correlation from which the Gamma-Gamma model is said to be off."""
 OFF = 0.05
 """How far coverage among likely buyers may be from what was asked for."""
 
@@ -34,7 +49,8 @@ class ValueReport:
     likely: float
     """Share within the interval of those with a chance of ``LIKELY`` or more."""
     cohorts: pd.DataFrame
-    """By quarter of the first order: customers, predicted and actual sums."""
+    """By quarter of the first order: customers, predicted, planned (where it was) and actual sums,
+    the error of the first two, and the interval of the prediction's."""
     alive: pd.DataFrame
     """By recency and frequency: customers and mean ``p_alive``."""
     tracking: pd.DataFrame
@@ -45,6 +61,11 @@ class ValueReport:
     """Customers by tier at the latest teaching cutoff (down) and at the test cutoff (across)."""
     contradictions: pd.DataFrame
     """Rows whose numbers do not go together, with the reason; empty if all is well."""
+    dependence: tuple[float, float]
+    """Rank correlation of orders and their mean value, which Gamma-Gamma takes for 0, and its
+    standard error."""
+    churn: BesideChurn | str
+    """Value beside the approved churn answer; or why there is none."""
 
     @property
     def checks(self) -> dict[str, tuple[float, float]]:
@@ -55,10 +76,13 @@ class ValueReport:
             f"{asked:.0%} intervals of likely buyers: distance from that": (
                 abs(self.likely - asked), OFF,
             ),
+            **(self.churn.checks if isinstance(self.churn, BesideChurn) else {}),
         }  # fmt: skip
 
 
-def value_report(bundle: Bundle, rows: Rows, prepared: Prepared, test: datetime) -> ValueReport:
+def value_report(
+    place: Workspace, bundle: Bundle, rows: Rows, prepared: Prepared, test: datetime
+) -> ValueReport:
     """All tables; features at the latest teaching cutoff and orders after the test are read."""
     details = bundle.details
     assert isinstance(details, CustomerValue), "asked of bundles that tell values"
@@ -68,6 +92,7 @@ def value_report(bundle: Bundle, rows: Rows, prepared: Prepared, test: datetime)
     chance, y = told[f"chance_next_{h}d"].to_numpy(), rows.y
     inside = (y >= told[f"lower_next_{h}d"].to_numpy()) & (y <= told[f"upper_next_{h}d"].to_numpy())
     likely = chance >= LIKELY
+    churn = approved_churn(place, details.config.churn_model, test)
     by_chance = pd.DataFrame({
         "tenth": _tenths(chance), "n": 1, "chance": chance, "bought": y > 0, "inside": inside,
     })  # fmt: skip
@@ -79,34 +104,15 @@ def value_report(bundle: Bundle, rows: Rows, prepared: Prepared, test: datetime)
         details,
         coverage,
         float(inside[likely].mean()) if likely.any() else float("nan"),
-        _cohorts(rows, told[output].to_numpy(), test),
+        _cohorts(rows, told[output].to_numpy(), test, details.config.planned),
         _alive(rows, told["p_alive"].to_numpy()),
         _tracking(bundle, details, rows, prepared, test),
         _tiers(details, told, told[output].to_numpy(), y),
         _migration(bundle, told["value_tier"], prepared),
         contradictions(told, details),
+        bundle.model.published.spend(_values(bundle, rows)).dependence(),  # type: ignore[attr-defined]
+        churn if isinstance(churn, str) else beside_churn(churn, told, details),
     )
-
-
-def contradictions(told: pd.DataFrame, details: CustomerValue) -> pd.DataFrame:
-    """Rows of ``told`` whose numbers cannot all be true: reason, the larger and the smaller."""
-    h, windows = details.config.horizon_days, details.config.windows_days
-    clv = [f"clv_next_{w}d" for w in windows]
-    orders = [
-        *zip(clv, clv[1:], strict=False),
-        (f"lower_next_{h}d", f"typical_next_{h}d"),
-        (f"typical_next_{h}d", f"upper_next_{h}d"),
-        ("historic_value", "total_value"),
-    ]
-    found = []
-    for less, more in orders:
-        slack = 1e-9 * (1.0 + told[more].abs())
-        broken = told[told[less] > told[more] + slack]
-        found += [(i, f"{less} above {more}", row[less], row[more]) for i, row in broken.iterrows()]
-    for name in ("p_alive", f"chance_next_{h}d"):
-        broken = told[(told[name] < 0) | (told[name] > 1)]
-        found += [(i, f"{name} is no probability", row[name], 1.0) for i, row in broken.iterrows()]
-    return pd.DataFrame(found, columns=["row", "reason", "found", "at_most"])
 
 
 def _tenths(values: np.ndarray) -> np.ndarray:
@@ -115,12 +121,27 @@ def _tenths(values: np.ndarray) -> np.ndarray:
     return found
 
 
-def _cohorts(rows: Rows, predicted: np.ndarray, test: datetime) -> pd.DataFrame:
+def _cohorts(
+    rows: Rows, predicted: np.ndarray, test: datetime, planned: Mapping[str, float]
+) -> pd.DataFrame:
     first = pd.Timestamp(test) - pd.to_timedelta(rows.X["rfm__T_days"].to_numpy(float), unit="D")
     quarter = pd.Series(first).dt.to_period("Q").astype(str).to_numpy()
     table = pd.DataFrame({"cohort": quarter, "n": 1, "predicted": predicted, "actual": rows.y})
-    found = table.groupby("cohort").sum().reset_index()
-    return found.assign(ratio=(found["predicted"] / found["actual"].where(found["actual"] > 0)))
+    found = table.groupby("cohort").sum()
+    found.loc["all"] = found.sum()
+    actual = found["actual"].where(found["actual"] > 0)
+    found["error"] = found["predicted"] / actual - 1.0
+    weights = customer_weights(rows.customers, DRAWS, seed=0)
+    for cohort in found.index:
+        inside = (quarter == cohort) | (cohort == "all")
+        drawn = weights[:, inside]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            errors = (drawn @ predicted[inside]) / (drawn @ rows.y[inside]) - 1.0
+        found.loc[cohort, ["error_low", "error_high"]] = interval(errors[np.isfinite(errors)])
+    if planned:
+        found["planned"] = pd.Series(planned)
+        found["planned_error"] = found["planned"] / actual - 1.0
+    return found.astype({"n": int}).reset_index()
 
 
 def _alive(rows: Rows, p_alive: np.ndarray) -> pd.DataFrame:
@@ -149,8 +170,7 @@ def _tracking(
 ) -> pd.DataFrame:
     """Expected against actual orders of the customers asked, week by week."""
     published = bundle.model.published  # type: ignore[attr-defined]
-    X = rows.X[list(bundle.columns)]
-    values = encoded(X, bundle.answer.columns).to_numpy(np.float64)
+    values = _values(bundle, rows)
     horizon = details.config.horizon_days
     ends = [*range(WEEK, horizon, WEEK), horizon]
     alive = published.parts(values)["alive"]
@@ -163,6 +183,12 @@ def _tracking(
     return pd.DataFrame({
         "days": ends, "expected": expected, "actual": [int((after < t).sum()) for t in ends],
     })  # fmt: skip
+
+
+def _values(bundle: Bundle, rows: Rows) -> np.ndarray:
+    X = rows.X[list(bundle.columns)]
+    found: np.ndarray = encoded(X, bundle.answer.columns).to_numpy(np.float64)
+    return found
 
 
 def _tiers(
@@ -202,6 +228,7 @@ def write_report(folder: Path, report: ValueReport) -> None:
     report.tiers.to_csv(folder / "tiers.csv", index=False)
     report.migration.to_csv(folder / "tier_migration.csv", index=False)
     report.contradictions.to_csv(folder / "contradictions.csv", index=False)
+    write_beside(folder, report.churn)
 
 
 def sections(report: ValueReport, currency: str) -> list[Section]:
@@ -225,6 +252,17 @@ def sections(report: ValueReport, currency: str) -> list[Section]:
         "and holds more than it should."
     )
     wrong = len(report.contradictions)
+    rho, error = report.dependence
+    assumed = (
+        f"Gamma-Gamma takes the value of orders for independent of their number: rank correlation "
+        f"{rho:+.3f} (standard error {error:.3f}) among customers who came back"
+        + (
+            f", {DEPENDS:g} or more from 0: order_value is off for frequent buyers. What labels "
+            "teach makes up for it in the answer; a lower weight lets that count for more."
+            if abs(rho) >= DEPENDS
+            else ", near enough."
+        )
+    )
     coherent = (
         f"{wrong} rows whose windows, intervals or parts contradict each other (contradictions.csv)"
     )
@@ -241,11 +279,13 @@ def sections(report: ValueReport, currency: str) -> list[Section]:
         Section(
             "Cohorts and orders in time",
             [
-                "Predicted and actual spend by the quarter of the first order; orders by week as "
-                "the published model expects them, and as they came; its chance to be still a "
-                "customer by recency and orders."
+                "Predicted and actual spend by the quarter of the first order, with the error of "
+                "the total; orders by week as the published model expects them, and as they came; "
+                "its chance to be still a customer by recency and orders.",
+                assumed,
             ],
-            report.cohorts.astype(object).fillna("nothing spent"),
+            report.cohorts.astype(object).fillna("not known"),
             ("cohorts", "tracking", "p_alive"),
         ),
+        section(report.churn, c_.tier_days, currency),
     ]  # fmt: skip

@@ -41,6 +41,10 @@ class ClvConfig(Strict):
     """The window that value tiers are made by."""
     tier_shares: tuple[float, float] = (0.2, 0.3)
     """Shares of customers that are high and medium."""
+    planned: dict[str, float] = {}
+    """Cohort, such as 2024Q3 for those who first ordered then -> planned spend of the horizon."""
+    churn_model: str = "churn"
+    """Registered model that value is held against, if a version of it is approved."""
 
     @model_validator(mode="after")
     def _worth(self) -> "ClvConfig":
@@ -87,6 +91,9 @@ class Clv(Amount):
 
 def _value(config: ClvConfig) -> dict[str, object]:
     """The part of the config that is about value, as plain data."""
-    shared = ("horizon_days", "windows_days", "yearly_discount", "gross_margin", "cost_of_service")
+    shared = (
+        "horizon_days", "windows_days", "yearly_discount", "gross_margin", "cost_of_service",
+        "coverage", "tier_days", "tier_shares", "planned", "churn_model",
+    )  # fmt: skip
     told = config.model_dump(mode="json")
-    return {name: told[name] for name in (*shared, "coverage", "tier_days", "tier_shares")}
+    return {name: told[name] for name in shared}

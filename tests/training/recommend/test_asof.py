@@ -3,17 +3,20 @@
 from datetime import datetime
 
 import numpy as np
+import pytest
 
+from tests.channel_worlds import filled, row
 from tests.worlds import line, tables, world
 from training.recommend.asof import read_asof
+from training.tasks.recommend import PURCHASES, Interactions, Recommend, RecommendConfig
 
 CUTOFF = datetime(2011, 1, 1)
 
 
-def _seen(lines, **more):
+def _seen(lines, said=PURCHASES, next_basket=False, **more):
     opened = tables({"order_lines": world(lines), **more} if more else world(lines))
     try:
-        return read_asof(opened, CUTOFF, 90, 0)
+        return read_asof(opened, CUTOFF, 90, 0, said, next_basket)
     finally:
         opened.backend.disconnect()
 
@@ -86,3 +89,43 @@ def test_attributes_are_those_known_then():
     assert seen.attributes.prices[0] == 1.5
     assert np.isnan(seen.attributes.prices[1])
     assert seen.attributes.category.tolist() == [0, 1]
+
+
+def test_next_basket_is_the_first_day_of_the_window():
+    """All of that day, by customer, and nothing of later days."""
+    seen = _seen([
+        line(1, "2010-12-01", "a", product="A"), line(1, "2010-12-02", "b", product="B"),
+        line(2, "2010-12-02", "c", product="A"),
+        line(1, "2011-01-05T09", "d", product="B"), line(1, "2011-01-05T18", "e", product="NEW"),
+        line(1, "2011-01-06", "f", product="A"), line(2, "2011-02-01", "g", product="A"),
+    ], next_basket=True)  # fmt: skip
+    assert seen.truth.toarray().tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert seen.beyond.tolist() == [1, 0]
+
+
+def test_interactions_are_rows_of_any_table():
+    """Views that meet the conditions, one line a day; rows without an item say nothing."""
+    views = Interactions(
+        table="events", where=[{"column": "kind", "equals": "view"}], said=("view", "viewed")
+    )
+    rows = [
+        row("events", 1, "2010-12-30T10", kind="view", product_id="X"),
+        row("events", 1, "2010-12-30T11", kind="view", product_id="X"),
+        row("events", 1, "2010-12-30T12", kind="cart_add", product_id="Y"),
+        row("events", 1, "2010-12-30T12", kind="view", product_id=None),
+        row("events", 1, "2011-01-02", kind="view", product_id="X"),
+        row("events", 1, "2011-01-02", kind="view", product_id="Z"),
+    ]
+    bought = [line(9, "2010-12-01", "a", product="A")]
+    seen = _seen(bought, views, events=filled("events", rows))
+    assert _items(seen, 1)[0][:3] == ("X", 2, 2)
+    assert seen.attributes.products == ("X",)
+    assert (seen.truth.toarray().tolist(), seen.beyond.tolist()) == ([[1.0]], [1])
+    task = Recommend(RecommendConfig(interactions=views))
+    assert task.question.startswith("Which items does a customer view in the next 90 days")
+
+
+def test_conditions_on_orders_are_refused():
+    """Bought and kept is all that orders say; anything else is rows of a table."""
+    with pytest.raises(ValueError, match="name a table"):
+        Interactions(where=[{"column": "quantity", "at_least": 2}])

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.recommend.worlds import Shop
+from tests.training.recommend.worlds import DAYS, HORIZON, Shop, shelf_of
+from training.recommend.body import ListRequest
+from training.recommend.lists import KINDS
 from training.recommend.recommender import Recommender
-from training.recommend.requests import ListRequest, answer, similar
+from training.recommend.requests import answer, similar
 
 HISTORY = [
     {"product_id": "P000", "days_ago": 40, "quantity": 1},
@@ -24,7 +26,7 @@ def _codes(reply: dict) -> list[str]:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(["all", "repeat", "discovery", "mix", "basket"]),
+    st.sampled_from(KINDS),
     st.integers(1, 40),
     st.sets(st.integers(0, 23)).map(lambda s: [f"P{i:03d}" for i in sorted(s)]),
     st.floats(0, 1),
@@ -41,7 +43,7 @@ def test_every_list_keeps_every_rule(made, kind, k, deny, diversity, cap):
     assert (len(codes) == k) == (reply["short"] is None)
     if kind == "repeat":
         assert set(codes) <= OWNED
-    if kind == "discovery":
+    if kind in ("discovery", "upsell"):
         assert not set(codes) & OWNED
     if cap:
         brands = [int(code[1:]) % 3 for code in codes]
@@ -87,6 +89,10 @@ def test_ladder_is_named(made: Recommender):
         assert {item["step"] for item in reply["items"]} <= {"season", "popular"}
         assert "bought by many" in reply["step"]
         assert reply["unknown_items"] == len(history)
+    for kind in ("basket", "mix"):
+        reply = answer(made, {"list": kind, "basket": [], "k": 5})
+        assert len(reply["items"]) == 5
+        assert {item["step"] for item in reply["items"]} <= {"season", "popular"}
     empty = answer(made, {"list": "repeat"})
     assert empty["items"] == []
     assert "nothing bought before is known" in empty["short"]
@@ -106,6 +112,50 @@ def test_bad_input_has_clear_answers(made: Recommender):
     assert reply["warnings"] == ["1 product(s) were taken back entirely and do not count"]
     twice = answer(made, {"history": [*HISTORY, HISTORY[-1]]})
     assert _codes(twice) == _codes(answer(made, {"history": HISTORY}))
+
+
+def test_upsell_is_a_step_up(made: Recommender, world: Shop):
+    """Same category, dearer by a tenth to double than something owned, and says than what."""
+    reply = answer(made, {"history": HISTORY, "list": "upsell", "k": 24}, explained=True)
+    price = {code: 1.0 + int(code[1:]) for code in made.places}
+    expected = {
+        code for code in set(price) - OWNED
+        for own in OWNED
+        if int(code[1:]) % 2 == int(own[1:]) % 2 and 1.1 <= price[code] / price[own] <= 2
+    }  # fmt: skip
+    assert set(_codes(reply)) == expected
+    assert f"only {len(expected)} items pass" in reply["short"]
+    scores = [item["score"] for item in reply["items"]]
+    assert scores == sorted(scores, reverse=True)
+    by_code = {item["product_id"]: item for item in reply["items"]}
+    assert by_code["P008"]["reason"] == "a step up from Article eee: 9.00 instead of 5.00"
+    assert all(item["sum_check"] < 1e-5 for item in reply["items"])
+    nobody = answer(made, {"list": "upsell"})
+    assert "nothing bought before is known" in nobody["short"]
+
+
+def test_basket_speaks_for_a_new_customer(made: Recommender):
+    """Without a history the basket ranks the list; with one it only goes unlisted."""
+    new = answer(made, {"basket": ["P004"], "k": 5})
+    assert {item["step"] for item in new["items"]} == {"ranked"}
+    assert "P004" not in _codes(new)
+    today = [{"product_id": "P004", "days_ago": 0}]
+    assert _codes(new) == _codes(answer(made, {"history": today, "basket": ["P004"], "k": 5}))
+
+
+def test_what_was_launched_later_is_never_listed(made: Recommender, world: Shop):
+    """Listed by the source but not sold before the cutoff: in no list, and the rule is named."""
+    kept = (world.item != 23) | (world.day >= DAYS - HORIZON)
+    late = Shop(world.customer[kept], world.item[kept], world.day[kept], 60, 24)
+    other = Recommender(shelf_of(late.asof(DAYS - HORIZON)), made.rankers)
+    for kind in KINDS:
+        for more in ({}, {"rules": {"allow": ["P023", "P006"]}}):
+            body = {"history": HISTORY, "basket": ["P001"], "list": kind, "k": 24, **more}
+            reply = answer(other, body)
+            assert "P023" not in _codes(reply)
+            assert reply["filtered"][0] == {"rule": "not sold lately", "items": 1}
+    reply = answer(other, {"history": [{"product_id": "P023", "days_ago": 2}], "k": 24})
+    assert "P023" not in _codes(reply)
 
 
 def test_dates_are_days_ago(made: Recommender):

@@ -14,6 +14,7 @@ from features.store import Published
 from tests.worlds import CONFIGS
 from training import bundle as common
 from training import pipeline
+from training.keys import verifying_key
 from training.pack import build_pack
 from training.recommend.bundle import ListsBundle
 from training.recommend.family import FAMILY
@@ -107,7 +108,7 @@ def test_gates_pass_and_every_list_is_measured(judged: tuple[Published, Publishe
 def test_bundle_answers_as_recorded(work: Workspace, judged: tuple[Published, Published]) -> None:
     """Loaded with the keys, golden lists come again; posted histories get names and reasons."""
     folder: Path = judged[1].folder / "bundle"
-    loaded = common.load(folder, common.verifying_key(work.keys))
+    loaded = common.load(folder, verifying_key(work.keys))
     assert isinstance(loaded, ListsBundle)
     assert loaded.replay() == 0
     assert {said.path for said in loaded.recorded()} == {"/recommend"}
@@ -121,7 +122,7 @@ def test_champion_is_judged_on_the_same_customers(
 ) -> None:
     """A champion that is the candidate itself is better by nothing, draw by draw."""
     learned, pack = judged
-    champion = common.load(pack.folder / "bundle", common.verifying_key(work.keys))
+    champion = common.load(pack.folder / "bundle", verifying_key(work.keys))
     plan = planned(work, "gates={all_ndcg_at_10: {champion_margin: 0.0}}")
     progress = Progress("recommend", (*pipeline.PREPARING, *FAMILY.stages, *pipeline.JUDGING))
     prepared = pipeline.prepare(work, plan, progress)

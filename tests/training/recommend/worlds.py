@@ -102,16 +102,17 @@ def histories(seed: int = 0, n_customers: int = 12, n_items: int = 9, lines: int
 def recommender(world: Shop, trees: RankerConfig = TREES) -> Recommender:
     """Rankers taught at two cutoffs, makers as of the last."""
     taught = [
-        teach(_shelf(seen), seen) for seen in (world.asof(DAYS - 270), world.asof(DAYS - 180))
+        teach(shelf_of(seen), seen) for seen in (world.asof(DAYS - 270), world.asof(DAYS - 180))
     ]
     rankers = {}
     for name in RANKERS:
         rankers[name] = Ranker(trees)
         rankers[name].fit([block[name] for block in taught], seed=1)
-    return Recommender(_shelf(world.asof(DAYS - HORIZON)), rankers)
+    return Recommender(shelf_of(world.asof(DAYS - HORIZON)), rankers)
 
 
-def _shelf(seen: AsOf) -> Shelf:
+def shelf_of(seen: AsOf) -> Shelf:
+    """Makers fitted to what was known."""
     return Shelf(SHELF, HORIZON, named_makers(MAKERS)).fit(seen.past, seen.attributes)
 
 

@@ -236,3 +236,16 @@ def test_migration_loses_nobody() -> None:
     one = found[(found["from"] == "A") & (found["to"] == "B")].iloc[0]
     expected = ((before["segment"] == 0) & (after["segment"][:80] == 1)).sum()
     assert one["customers"] == expected
+
+
+def test_nothing_is_told_of_fewer_than_twenty() -> None:
+    """Nobody and twenty are told, one and nineteen are not; typical customers are middle ones."""
+    table = pd.DataFrame({"customers": [0, 1, 19, 20], "value": [0.0, 5.0, 6.0, 7.0]})
+    shown = profile.withheld(table, ["value"])
+    assert shown["customers"].tolist() == [0, "under 20", "under 20", 20]
+    assert shown["value"].tolist() == [0.0, "not shown", "not shown", 7.0]
+    X = pd.DataFrame({"a": [*np.linspace(0, 100, 41), 123.456, 7.0], "b": 1.0})
+    labels = np.array([0] * 41 + [1] * 2)
+    found = profile.examples(X, ["a", "b"], labels, 2)
+    assert set(found["segment"]) == {0}
+    assert sorted(found.loc[found["column"] == "a", "value"]) == [48.0, 50.0, 52.0]

@@ -20,7 +20,7 @@ the first purchase and in one unit of time, which every rate and horizon shares.
 from training.models.purchases.bgbb import BgBb, Occasions
 from training.models.purchases.bgnbd import BgNbd, MbgNbd
 from training.models.purchases.contracts import Contracts, ShiftedBeta
-from training.models.purchases.fit import Fitted, fit
+from training.models.purchases.fit import Fitted, fit, model_at
 from training.models.purchases.histories import Histories
 from training.models.purchases.pareto import ParetoNbd
 from training.models.purchases.spend import GammaGamma, Spend
@@ -38,4 +38,5 @@ __all__ = [
     "ShiftedBeta",
     "Spend",
     "fit",
+    "model_at",
 ]

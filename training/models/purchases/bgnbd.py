@@ -9,7 +9,7 @@ from scipy.special import digamma, gammaln
 
 from training.contract import Floats
 from training.models.purchases.histories import Histories
-from training.models.purchases.process import Process, checked
+from training.models.purchases.process import Process, checked, log_sum
 
 Rate = Floats | float
 
@@ -58,28 +58,24 @@ class BgNbd(Process):
     def _summands(self, h: Histories) -> tuple[Floats, Floats, Floats, Floats]:
         """Logarithms of alive and gone, and of alpha + T and alpha + t_x."""
         end, last = np.log(self.alpha + h.T), np.log(self.alpha + h.t_x)
-        k = h.x + self.first
-        chance = np.log(self.a) - np.log(self.b + np.maximum(k, 1.0) - 1.0)
-        gone = np.where(k > 0, chance - (self.r + h.x) * last, -np.inf)
-        return -(self.r + h.x) * end, gone, end, last
+        power = self.r + h.x
+        chance = h.by_count(_log_chance, self.a, self.b, self.first)
+        return -power * end, chance - power * last, end, last
 
     def terms(self, histories: Histories) -> tuple[Floats, Floats]:
         """Log-likelihoods and their derivatives by the logarithms of r, alpha, a, b."""
         h, r, alpha, a, b = histories, self.r, self.alpha, self.a, self.b
         alive, gone, end, last = self._summands(h)
-        both = np.logaddexp(alive, gone)
+        both = log_sum(alive, gone)
         dead = np.exp(gone - both)
-        k = h.x + self.first
         value = h.by_count(_log_counts, r, a, b, self.first) + r * np.log(alpha) + both
-        by_r, by_a, by_b = h.by_count(_count_slopes, r, a, b, self.first).T
-        slopes = np.stack(
-            [
-                r * (by_r + np.log(alpha) - (1.0 - dead) * end - dead * last),
-                r - (r + h.x) * alpha * ((1.0 - dead) / (alpha + h.T) + dead / (alpha + h.t_x)),
-                a * by_a + dead,
-                b * (by_b - dead / (b + np.maximum(k, 1.0) - 1.0)),
-            ]
-        )
+        by_r, by_a, by_b, left = h.by_count(_count_slopes, r, a, b, self.first)
+        slopes = np.empty((4, len(h)))
+        slopes[0] = r * (by_r + np.log(alpha) - end + dead * (end - last))
+        slopes[1] = (1.0 - dead) / (alpha + h.T) + dead / (alpha + h.t_x)
+        slopes[1] = r - (r + h.x) * alpha * slopes[1]
+        slopes[2] = a * by_a + dead
+        slopes[3] = b * (by_b - dead / left)
         return value, slopes
 
     def log_p_alive(self, histories: Histories) -> Floats:
@@ -142,9 +138,20 @@ def _log_rising(q: Rate, k: Floats) -> Floats:
     return found
 
 
+def _log_chance(x: Floats, a: Rate, b: Rate, first: int) -> Floats:
+    """Logarithm of a / (b + k - 1); minus infinity where there was no chance to be gone."""
+    k = x + first
+    return np.where(k > 0, np.log(a / _left(b, k)), -np.inf)
+
+
 def _count_slopes(x: Floats, r: float, a: Rate, b: Rate, first: int) -> Floats:
-    """Derivatives of :func:`_log_counts` by r, a and b, shape (n, 3)."""
+    """Derivatives of :func:`_log_counts` by r, a and b, and b + k - 1; shape (4, n)."""
     k = x + first
     both = digamma(a + b) - digamma(a + b + k)
     own = digamma(b + k) - digamma(b)
-    return np.stack([digamma(r + x) - digamma(r), both, own + both], axis=-1)
+    return np.stack([digamma(r + x) - digamma(r), both, own + both, _left(b, k)])
+
+
+def _left(b: Rate, k: Floats) -> Floats:
+    found: Floats = b + np.maximum(k, 1.0) - 1.0
+    return found

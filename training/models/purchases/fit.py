@@ -1,48 +1,29 @@
 """Maximum likelihood for any of the models, on the logarithms of their parameters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from scipy.optimize import minimize
 
 from features.errors import ConfigError, DataError
 from training.contract import Floats
+from training.models.purchases.likelihood import Target, family_of, parameters_at
 from training.models.purchases.rows import Rows
 
 SAMPLE = 20_000
-"""Distinct rows that the way to the maximum is first found on."""
+"""Customers that the way to the maximum is first found on."""
 REACH = 12.0
 """How far a log-parameter may go from where it is centred; beyond, it runs off to 0 or infinity."""
-PRIOR_SD = 2.0
-"""Spread of a log-parameter under a prior of strength 1: a factor of 7 either way."""
 MOST_Z = 50.0
 """Largest covariate: one standard deviation is 1, and none is so far out."""
 STEP = 1e-5
 """Step of log-parameters for differences of gradients and of predictions."""
+LAST = 1e-3
+"""Squared distance, in standard errors, from which one step with a fresh Hessian is enough."""
 NEAR = 1e-3
 """How far from where it was taken a Hessian still gives the covariance."""
-
-
-class Family(Protocol):
-    """A model as :func:`fit` sees it: a class built from its parameters, each a float or (n,)."""
-
-    names: ClassVar[tuple[str, ...]]
-    scales: ClassVar[tuple[str, ...]]
-    """Parameters with a unit; they are centred at the rows' ``scale``, the others at 1."""
-    covariates: ClassVar[Mapping[str, float]]
-    """Parameter -> sign with which covariates enter its logarithm."""
-
-    @classmethod
-    def starts(cls, rows: Any) -> list[tuple[float, ...]]:
-        """Parameters to begin from; the likeliest is taken."""
-        ...
-
-    def terms(self, rows: Any) -> tuple[Floats, Floats]:
-        """Log-likelihoods (n,) and their derivatives by log-parameters (n_parameters, n)."""
-        ...
-
 
 M = TypeVar("M")
 
@@ -64,19 +45,16 @@ class Fitted(Generic[M]):
     @property
     def model(self) -> M:
         """The model, at covariates of 0 if there are any."""
-        return self._at(self.estimates)
+        return model_at(self.family, self.estimates)
 
     def at(self, z: Floats) -> M:
         """The model for customers with covariates ``z`` of shape (n_rows, n_covariates)."""
-        return self._at(self.estimates, np.asarray(z, dtype=np.float64))
-
-    def _at(self, estimates: Floats, z: Floats | None = None) -> M:
-        return self.family(*_parameters(self.family, estimates, z))
+        return model_at(self.family, self.estimates, np.asarray(z, dtype=np.float64))
 
     @property
     def parameters(self) -> dict[str, float]:
         """Name -> value; coefficients as they are."""
-        n = len(_family(self.family).names)
+        n = len(family_of(self.family).names)
         values = np.append(np.exp(self.estimates[:n]), self.estimates[n:])
         return dict(zip(self.names, values.tolist(), strict=True))
 
@@ -84,7 +62,7 @@ class Fitted(Generic[M]):
     def standard_errors(self) -> dict[str, float]:
         """Name -> standard error, by the delta method for parameters: theta * se(log theta)."""
         errors = np.sqrt(np.diag(self.covariance))
-        n = len(_family(self.family).names)
+        n = len(family_of(self.family).names)
         errors[:n] *= np.exp(self.estimates[:n])
         return dict(zip(self.names, errors.tolist(), strict=True))
 
@@ -100,18 +78,24 @@ class Fitted(Generic[M]):
         for j in range(len(self.estimates)):
             step = np.zeros(len(self.estimates))
             step[j] = STEP
-            up, down = (quantity(self._at(self.estimates + s, z)) for s in (step, -step))
+            ends = (self.estimates + step, self.estimates - step)
+            up, down = (quantity(model_at(self.family, end, z)) for end in ends)
             changes.append((np.asarray(up) - np.asarray(down)) / (2 * STEP))
         J = np.stack(changes, axis=-1)
         found: Floats = np.sqrt(np.einsum("...j,jk,...k->...", J, self.covariance, J))
         return found
 
 
+def model_at(family: type[M], estimates: Floats, z: Floats | None = None) -> M:
+    """The model with ``estimates`` as in :class:`Fitted`, at covariates ``z`` or at 0."""
+    return family(*parameters_at(family, estimates, z))
+
+
 def fit(family: type[M], rows: Rows, *, prior: float = 0.0) -> Fitted[M]:
     """The parameters under which ``rows`` are likeliest.
 
-    Equal rows are counted once. L-BFGS finds the way, on a sample of rows first where there are
-    many; Newton's method ends it, with the Hessian by differences of exact gradients.
+    Equal rows are counted once. L-BFGS finds the way, on every k-th customer where there are many;
+    Newton's method ends it, with the Hessian by differences of exact gradients.
 
     Parameters
     ----------
@@ -132,31 +116,42 @@ def fit(family: type[M], rows: Rows, *, prior: float = 0.0) -> Fitted[M]:
     if not (np.isfinite(prior) and prior >= 0):
         raise ConfigError(f"prior: {prior}: expected a strength of 0 (none) or more")
     z = rows.given
-    kind = _family(family)
+    kind = family_of(family)
     if z is not None and not kind.covariates:
         raise ConfigError(f"{family.__name__} takes no covariates; leave z out")
     rows.teaches()
     rows = rows.compressed()
     if z is not None:
         _told_apart(rows)
-    target = _Target(family, rows, prior)
+    target = Target(family, rows, prior)
     centre = target.centre
     n_more = len(centre) - len(kind.names)
     starts = [np.append(np.log(s), np.zeros(n_more)) for s in kind.starts(rows)]
-    draw = np.random.default_rng(0)
-    few = target
-    if len(rows) > 2 * SAMPLE:
-        few = _Target(family, rows.take(np.sort(draw.choice(len(rows), SAMPLE, False))), prior)
+    few = Target(family, _thinned(rows), prior) if len(rows) > 2 * SAMPLE else target
     ways = sorted(starts, key=lambda s: few(s)[0])
     for way in ways:
-        found, covariance = _newton(target, _descend(few, way))
+        found = _descend(few, way)
+        if few is not target:
+            found = _onward(target, few, found)
+        found, value, covariance = _newton(target, found)
         if covariance is None and few is not target:
-            found, covariance = _newton(target, _descend(target, found))
+            found, value, covariance = _newton(target, _descend(target, found))
         if covariance is not None and (np.abs(found - centre) < REACH).all():
             break
     else:
         raise DataError(_runs_off(family.__name__, target, found))
-    return Fitted(family, target.names, found, covariance, target.log_likelihood(found), target.n)
+    log_likelihood = target.n * (target.penalty(found) - value)
+    return Fitted(family, target.names, found, covariance, log_likelihood, target.n)
+
+
+def _thinned(rows: Rows) -> Rows:
+    """``SAMPLE`` customers, evenly among the rows in their order, who stand for all of them."""
+    reached = np.cumsum(rows.counts)
+    share = reached[-1] / SAMPLE
+    index, found = np.unique(
+        np.searchsorted(reached, (np.arange(SAMPLE) + 0.5) * share), return_counts=True
+    )
+    return rows.take(index, found * share)
 
 
 def _told_apart(rows: Rows) -> None:
@@ -174,56 +169,7 @@ def _told_apart(rows: Rows) -> None:
         )
 
 
-class _Target:
-    """Mean negative log-posterior per customer, with its gradient."""
-
-    def __init__(self, family: Any, rows: Rows, prior: float) -> None:
-        self.family, self.rows, self.prior = family, rows, prior
-        self.z = rows.given
-        self.n = float(rows.counts.sum())
-        signs = family.covariates if self.z is not None else {}
-        width = self.z.shape[1] if self.z is not None else 0
-        self.names = (*family.names, *(f"{name}:{k}" for name in signs for k in range(width)))
-        scale = np.log(rows.scale)
-        self.centre = np.zeros(len(self.names))
-        self.centre[: len(family.names)] = [scale * (n in family.scales) for n in family.names]
-
-    def __call__(self, theta: Floats) -> tuple[float, Floats]:
-        values, slopes = self.family(*_parameters(self.family, theta, self.z)).terms(self.rows)
-        count = self.rows.counts / self.n
-        weighted = slopes * count
-        gradient = weighted.sum(axis=1)
-        if self.z is not None:
-            parts = dict(zip(self.family.names, weighted, strict=True))
-            more = [sign * (parts[n] @ self.z) for n, sign in self.family.covariates.items()]
-            gradient = np.concatenate([gradient, *more])
-        strength = self.prior / (PRIOR_SD**2 * self.n)
-        away = theta - self.centre
-        value = -values @ count + strength * (away @ away) / 2
-        return float(value), -gradient + strength * away
-
-    def log_likelihood(self, theta: Floats) -> float:
-        values, _ = self.family(*_parameters(self.family, theta, self.z)).terms(self.rows)
-        return float(values @ self.rows.counts)
-
-
-def _family(family: Any) -> type[Family]:
-    found: type[Family] = family
-    return found
-
-
-def _parameters(family: Any, theta: Floats, z: Floats | None) -> list[Any]:
-    """Parameters of a family; an array of shape (n_rows,) where covariates move it."""
-    logs: list[Any] = theta[: len(family.names)].tolist()
-    if z is not None:
-        rest = theta[len(family.names) :].reshape(len(family.covariates), -1)
-        for (name, sign), gamma in zip(family.covariates.items(), rest, strict=True):
-            at = family.names.index(name)
-            logs[at] = logs[at] + sign * (z @ gamma)
-    return [np.exp(log) if np.ndim(log) else float(np.exp(log)) for log in logs]
-
-
-def _descend(target: _Target, theta: Floats) -> Floats:
+def _descend(target: Target, theta: Floats) -> Floats:
     limits = [(c - REACH, c + REACH) for c in target.centre]
     found = minimize(
         target, theta, jac=True, method="L-BFGS-B", bounds=limits,
@@ -232,36 +178,51 @@ def _descend(target: _Target, theta: Floats) -> Floats:
     return np.asarray(found.x)
 
 
-def _newton(target: _Target, theta: Floats) -> tuple[Floats, Floats | None]:
-    """The maximum and the covariance there; None where there is none.
+def _onward(target: Target, few: Target, theta: Floats) -> Floats:
+    """From the maximum of few rows nearly to that of all: Newton's step with the Hessian of few."""
+    try:
+        step = np.linalg.solve(_hessian(few, theta, few(theta)[1]), target(theta)[1])
+    except np.linalg.LinAlgError:
+        return theta
+    found: Floats = theta - step / max(1.0, float(np.abs(step).max()))
+    return found
+
+
+def _newton(target: Target, theta: Floats) -> tuple[Floats, float, Floats | None]:
+    """The maximum, the target and the covariance there; None where there is none.
 
     It is reached when Newton's step would gain less than 1e-6 in log-likelihood, a thousandth of a
-    standard error.
+    standard error, or with the step after which that is so: what it leaves is the square of what
+    was left, in standard errors.
     """
     for _ in range(12):
         begun = theta
-        _, gradient = target(theta)
+        value, gradient = target(theta)
         hessian = _hessian(target, theta, gradient)
         try:
             factor = np.linalg.cholesky(hessian)
         except np.linalg.LinAlgError:
-            return theta, None
+            return theta, value, None
         inverse = np.linalg.inv(factor)
         covariance = inverse.T @ inverse
+        step = covariance @ gradient
+        left = float(gradient @ step)
+        if target.n * left < LAST and np.abs(step).max() < NEAR:
+            return theta - step, value - left / 2.0, covariance / target.n
         for _ in range(6):  # one Hessian serves the short steps that are left
             step = covariance @ gradient
             if target.n * (gradient @ step) < 2e-6:
                 if np.abs(theta - begun).max() < NEAR:
-                    return theta, covariance / target.n
+                    return theta, value, covariance / target.n
                 break
             theta = theta - step / max(1.0, float(np.abs(step).max()))
             if not (np.abs(theta - target.centre) < REACH).all():
-                return theta, None
-            _, gradient = target(theta)
-    return theta, None
+                return theta, value, None
+            value, gradient = target(theta)
+    return theta, value, None
 
 
-def _hessian(target: _Target, theta: Floats, gradient: Floats) -> Floats:
+def _hessian(target: Target, theta: Floats, gradient: Floats) -> Floats:
     """By forward differences; their error, a few ``STEP`` of it, is nothing to a covariance."""
     rows = []
     for j in range(len(theta)):
@@ -272,7 +233,7 @@ def _hessian(target: _Target, theta: Floats, gradient: Floats) -> Floats:
     return (hessian + hessian.T) / 2
 
 
-def _runs_off(name: str, target: _Target, theta: Floats) -> str:
+def _runs_off(name: str, target: Target, theta: Floats) -> str:
     away = theta - target.centre
     far = [
         f"{n} = {np.exp(t):.3g}" for n, t, d in zip(target.names, theta, away, strict=True)

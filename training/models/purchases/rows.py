@@ -102,10 +102,12 @@ class Rows:
         """The mean of ``values`` over customers."""
         return float(np.average(values, weights=self.counts))
 
-    def take(self, index: NDArray[np.int64]) -> Self:
-        """The rows at ``index``."""
-        held = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: None if v is None else v[index] for k, v in held.items()})
+    def take(self, index: NDArray[np.int64] | slice, count: Floats | None = None) -> Self:
+        """The rows at ``index``, standing for ``count`` customers if that is given."""
+        given = {} if count is None else {"count": count}
+        held = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in given}
+        taken = {name: None if v is None else v[index] for name, v in held.items()}
+        return replace(self, **taken, **given)
 
     def compressed(self) -> Self:
         """Equal rows as one with their counts added, rows of count 0 left out, in sorted order.
@@ -115,18 +117,37 @@ class Rows:
         kept = self if (self.counts > 0).all() else self.take(np.flatnonzero(self.counts > 0))
         if not len(kept):
             raise DataError(f"{self.kind}: no rows with a count")
-        keys = [getattr(kept, name) for name in reversed(kept.columns)]
+        keys = [getattr(kept, name) for name in kept.columns]
+        if kept.given is None and _whole(keys):
+            return kept._tabled(keys)
         if kept.given is not None:
-            keys = [*kept.given.T, *keys]
-        order = np.lexsort(keys)
+            keys += [*kept.given.T]
+        order = np.lexsort(keys[::-1])
         new = np.zeros(len(kept), dtype=bool)
         new[0] = True
         for key in keys:
             ordered = key[order]
             new[1:] |= ordered[1:] != ordered[:-1]
         first = np.flatnonzero(new)
-        counts = np.add.reduceat(kept.counts[order], first)
-        return replace(kept.take(order[first]), count=counts)  # type: ignore[call-arg]
+        return kept.take(order[first], np.add.reduceat(kept.counts[order], first))
+
+    def _tabled(self, keys: list[Floats]) -> Self:
+        """The same for whole numbers: places of a table are one integer each, sorted at once."""
+        shape = tuple(int(key.max()) + 1 for key in keys)
+        places = np.ravel_multi_index([key.astype(np.int64) for key in keys], shape)
+        if (self.counts == 1.0).all():
+            distinct, counts = np.unique(places, return_counts=True)
+        else:
+            distinct, at = np.unique(places, return_inverse=True)
+            counts = np.bincount(at, self.counts)
+        columns = zip(self.columns, np.unravel_index(distinct, shape), strict=True)
+        return replace(self, **dict(columns), count=counts)  # type: ignore[call-arg]
+
+
+def _whole(keys: Sequence[Floats]) -> bool:
+    """Whether all are whole numbers, few enough for each combination to have a number."""
+    whole = all((key >= 0).all() and (key == np.floor(key)).all() for key in keys)
+    return whole and float(np.prod([key.max() + 1.0 for key in keys])) < 2.0**62
 
 
 class Counted:
@@ -139,9 +160,12 @@ class Counted:
         return np.unique(self.x, return_inverse=True)
 
     def by_count(self, function: Callable[..., Floats], *parameters: Floats | float) -> Floats:
-        """``function(x, *parameters)``, by a table unless a parameter differs from row to row."""
+        """``function(x, *parameters)``, by a table unless a parameter differs from row to row.
+
+        Its last axis is that of the rows.
+        """
         if any(np.ndim(p) for p in parameters):
             return function(self.x, *parameters)
         distinct, at = self._distinct
-        found: Floats = function(distinct, *parameters)[at]
+        found: Floats = np.take(function(distinct, *parameters), at, axis=-1)
         return found

@@ -9,6 +9,7 @@ from scipy.special import digamma, gammaln
 
 from features.errors import DataError
 from training.contract import Floats
+from training.metrics import Ranked, spearman
 from training.models.purchases.rows import Rows
 
 
@@ -61,6 +62,19 @@ class Spend(Rows):
         known = counted & (self.orders > 0)
         if np.ptp(self.mean[known]) == 0:
             raise DataError(f"{self.kind}: all means are equal; there is nothing to learn")
+
+    def dependence(self) -> tuple[float, float]:
+        """Rank correlation of orders with their mean value, and its standard error.
+
+        Gamma-Gamma takes them for independent; of customers with two orders or more (NaN if there
+        are fewer than three of those).
+        """
+        again = self.orders > 1
+        n = float(self.counts[again].sum())
+        if n < 3:
+            return float("nan"), float("nan")
+        rho = spearman(Ranked.of(self.orders[again], self.mean[again], 0.0), self.counts[again])
+        return rho, (1.0 - rho**2) / np.sqrt(n - 1.0)
 
     @property
     def scale(self) -> float:

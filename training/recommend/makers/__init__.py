@@ -1,13 +1,13 @@
 """Candidate makers: each file one idea of what a customer may buy next.
 
-A maker is fitted on everyone's past and scores every item for some customers. It keeps arrays about
-items only, never customers, unless it says so in ``keeps_customers``: such a maker is a baseline,
-for its bundle would hold people.
+A maker is fitted on everyone's past and scores every item for some customers. One that can be
+written down keeps arrays about items only. One that keeps customers has no way to be written: it is
+a baseline, for its bundle would hold people.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -31,8 +31,6 @@ class Maker(Protocol):
     """Scores of items for customers, higher = likelier; 0 = nothing speaks for the item."""
 
     config: Any
-    keeps_customers: bool
-    """Whether a fitted maker holds customers, so that it cannot be shipped."""
 
     def fit(self, past: Histories, shop: Shop) -> None:
         """Learn from everyone's past."""
@@ -42,12 +40,10 @@ class Maker(Protocol):
         """Scores of shape (n_customers, n_items)."""
         ...
 
-    def parts(self, past: Histories, item: int) -> dict[int, float]:
-        """Past item -> what it adds to the score of ``item``, for the one customer of ``past``.
 
-        Empty where the score is of the item alone.
-        """
-        ...
+@runtime_checkable
+class Shippable(Maker, Protocol):
+    """A maker that a bundle may hold: items are all it keeps."""
 
     def save(self) -> dict[str, NDArray[Any]]:
         """Arrays about items that :meth:`load` restores the maker from."""

@@ -27,7 +27,6 @@ class Blend:
     """``own_share * decayed + (1 - own_share) * EASE``: what a ranker has to beat."""
 
     config: BlendConfig
-    keeps_customers = False
 
     def __init__(self, config: BlendConfig) -> None:
         self.config = config
@@ -43,15 +42,6 @@ class Blend:
         share = self.config.own_share
         own, ease = self._own.score(past), self._ease.score(past)
         return share * own / _best(own) + (1 - share) * ease / _best(ease)
-
-    def parts(self, past: Histories, item: int) -> dict[int, float]:
-        """What past items add; the item's popularity comes of nobody's past and is not in it."""
-        share, made = self.config.own_share, dict[int, float]()
-        for weight, maker in ((share, self._own), (1 - share, self._ease)):
-            scale = weight / float(_best(maker.score(past))[0, 0])
-            for h, added in maker.parts(past, item).items():
-                made[h] = made.get(h, 0.0) + scale * added
-        return made
 
     def save(self) -> dict[str, NDArray[Any]]:
         """Arrays of both."""

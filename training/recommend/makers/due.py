@@ -39,7 +39,6 @@ class Due:
     """Chance of a repeat within the horizon; 0 for items never bought."""
 
     config: DueConfig
-    keeps_customers = False
 
     def __init__(self, config: DueConfig) -> None:
         self.config = config
@@ -91,11 +90,6 @@ class Due:
     def _expected(self, item: Ints, earlier: Ints, earlier_days: Floats) -> Floats:
         prior = self.config.prior
         return np.maximum((prior * self._gap[item] + earlier_days) / (prior + earlier), 1.0)
-
-    def parts(self, past: Histories, item: int) -> dict[int, float]:
-        """The item's own purchases make all of it."""
-        score = float(self.score(past)[0, item])
-        return {item: score} if score else {}
 
     def save(self) -> dict[str, NDArray[Any]]:
         """Curves and the items' gaps."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import numba
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ class Linear:
     """What item-to-item makers share: a profile of the customer, and links between items."""
 
     config: Any
-    keeps_customers = False
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -37,19 +37,26 @@ class Linear:
 
     def score(self, past: Histories) -> Floats:
         """Scores of every item, shape (n_customers, n_items)."""
-        return np.asarray((self.profile(past) @ self.links).toarray())
+        profile, links = self.profile(past), self.links
+        made = np.zeros((len(past), links.shape[1]))
+        _product(
+            *(profile.indptr, profile.indices, profile.data),
+            *(links.indptr, links.indices, links.data, made),
+        )
+        return made
 
-    def parts(self, past: Histories, item: int) -> dict[int, float]:
-        """Past item -> what it adds to the score of ``item``; ``past`` is of one customer."""
-        profile = self.profile(past)
-        weight = dict(zip(profile.indices.tolist(), profile.data.tolist(), strict=True))
-        return {h: weight[h] * link for h, link in self.into(item) if h in weight}
+    def weights(self, past: Histories) -> Floats:
+        """The profile of the one customer of ``past``, shape (n_items,)."""
+        return np.asarray(self.profile(past).toarray()).ravel()
 
-    def into(self, item: int) -> list[tuple[int, float]]:
-        """The links to ``item``: from which item, and how strong."""
+    def parts(self, weights: Floats, item: int) -> dict[int, float]:
+        """Past item -> what it adds to the score of ``item``."""
         columns = self._columns
         span = slice(columns.indptr[item], columns.indptr[item + 1])
-        return list(zip(columns.indices[span].tolist(), columns.data[span].tolist(), strict=True))
+        past = columns.indices[span]
+        added = weights[past] * columns.data[span]
+        kept = added != 0
+        return dict(zip(past[kept].tolist(), added[kept].tolist(), strict=True))
 
     @cached_property
     def _columns(self) -> sp.csc_matrix:
@@ -68,6 +75,19 @@ class Linear:
         n = len(arrays["indptr"]) - 1
         parts = (arrays["data"].astype(np.float64), arrays["indices"], arrays["indptr"])
         self.links = sp.csr_matrix(parts, shape=(n, n))
+
+
+@numba.njit(nogil=True)
+def _product(
+    start: NDArray[Any], item: NDArray[Any], weight: Floats,
+    link_start: NDArray[Any], to: NDArray[Any], link: Floats, out: Floats,
+) -> None:  # fmt: skip
+    """Add the product of two CSR matrices to ``out``, row by row of the first."""
+    for row in range(out.shape[0]):
+        for a in range(start[row], start[row + 1]):
+            h = item[a]
+            for b in range(link_start[h], link_start[h + 1]):
+                out[row, to[b]] += weight[a] * link[b]
 
 
 def strongest(links: sp.spmatrix | NDArray[Any], top: int) -> sp.csr_matrix:

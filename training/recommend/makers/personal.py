@@ -22,7 +22,6 @@ class _Habit:
     """Decayed days with a purchase, and a share of the item's popularity."""
 
     config: Any
-    keeps_customers = False
 
     def __init__(self, half_life_days: float, popularity: float) -> None:
         self._half_life_days, self._weight = half_life_days, popularity
@@ -37,12 +36,6 @@ class _Habit:
         """Scores of shape (n_customers, n_items)."""
         own = past.decayed(self._half_life_days).toarray()
         return np.asarray(own + self._popular)
-
-    def parts(self, past: Histories, item: int) -> dict[int, float]:
-        """The item's own purchases."""
-        own = past.item == item
-        weight = float(past.decay(self._half_life_days)[own].sum())
-        return {item: weight} if own.any() else {}
 
     def save(self) -> dict[str, NDArray[Any]]:
         """Popularity of the items."""

@@ -17,18 +17,12 @@ from training.recommend.makers import Shop
 class _Popularity:
     """The same score for everybody."""
 
-    keeps_customers = False
-
     def __init__(self) -> None:
         self._share: Floats = np.zeros(0)
 
     def score(self, past: Histories) -> Floats:
         """Share of buyers, shape (n_customers, n_items)."""
         return np.broadcast_to(self._share, (len(past), len(self._share)))
-
-    def parts(self, past: Histories, item: int) -> dict[int, float]:
-        """Nothing of it comes from the customer's past."""
-        return {}
 
     def save(self) -> dict[str, NDArray[Any]]:
         """Share of each item."""

@@ -5,12 +5,8 @@ next-basket recommendation", eq. 5): ``own_share * own + (1 - own_share) * mean 
 with decay by days instead of their groups of baskets, and neighbours weighed by their cosine.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from pydantic import Field
 
 from features.settings import Strict
@@ -30,10 +26,9 @@ class TifuConfig(Strict):
 
 
 class Tifu:
-    """The neighbours are customers, so a fitted one holds customers and is not shipped."""
+    """The neighbours are customers, so a fitted one holds customers: it has no ``save``."""
 
     config: TifuConfig
-    keeps_customers = True
 
     def __init__(self, config: TifuConfig) -> None:
         self.config = config
@@ -62,19 +57,6 @@ class Tifu:
         others = sp.csr_matrix(near / total) @ self._known
         share = self.config.own_share
         return np.asarray((share * own + (1 - share) * others).toarray())
-
-    def parts(self, past: Histories, item: int) -> dict[int, float]:
-        """The item's own purchases; what neighbours add cannot be told by past items."""
-        own = past.decay(self.config.half_life_days)[past.item == item]
-        return {item: self.config.own_share * float(own.sum())} if len(own) else {}
-
-    def save(self) -> dict[str, NDArray[Any]]:
-        """Nothing: it holds customers."""
-        raise NotImplementedError("a maker that keeps customers is not shipped")
-
-    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Nothing was saved."""
-        raise NotImplementedError("a maker that keeps customers is not shipped")
 
 
 def _unit(matrix: sp.csr_matrix) -> sp.csr_matrix:
