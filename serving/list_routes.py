@@ -16,7 +16,7 @@ from serving.endpoints import request_id
 from serving.guard import Refused
 from serving.release import Release
 from serving.rows import STRICT
-from training.recommend.body import ListRequest, SimilarRequest
+from training.recommend.body import PostedRequest, SimilarRequest
 from training.recommend.bundle import ListsBundle
 from training.recommend.explain import FAMILIES
 from training.recommend.requests import answer, similar
@@ -28,7 +28,7 @@ SAYS = (
     "base + contributions = score, by family of the ranker's columns; purchases add up to "
     "maker_score, the score of the item-to-item maker that ranks the item best"
 )
-Body = TypeVar("Body", ListRequest, SimilarRequest)
+Body = TypeVar("Body", PostedRequest, SimilarRequest)
 
 
 class _Head(BaseModel):
@@ -166,7 +166,7 @@ class ListsReply(_Head):
 def routes(bundle: ListsBundle, release: Release, lookup: "Lookup | None" = None) -> list[Route]:
     """How recommendations are served; customers send what they bought, so nothing is looked up."""
     serves, golden = ListEndpoints(bundle, release), bundle.golden[0]["body"]
-    asked, alike = ListRequest.model_json_schema(), SimilarRequest.model_json_schema()
+    asked, alike = PostedRequest.model_json_schema(), SimilarRequest.model_json_schema()
     product = {"product_id": golden["history"][0]["product_id"]}
     return [
         Route("/recommend", serves.recommend, "A list for one posted history", Recommended,
@@ -198,12 +198,12 @@ class ListEndpoints:
 
     async def recommend(self, request: Request) -> Response:
         """A list for one posted history."""
-        asked = read(ListRequest, await request.body())
+        asked = read(PostedRequest, await request.body())
         return self._reply(request, await self._in_thread(answer, asked, False))
 
     async def explain(self, request: Request) -> Response:
         """The same list with what every score is made of."""
-        asked = read(ListRequest, await request.body())
+        asked = read(PostedRequest, await request.body())
         told = await self._in_thread(answer, asked, True)
         space = self.bundle.answer.space
         return self._reply(request, {**told, "space": space, "explains": SAYS})

@@ -158,7 +158,8 @@ def score(
         )
     with progress.stage("write"):
         number = version.granted.version
-        predictions.write_batch(place, model, number, loaded, moment, rows, answers)
+        if purpose is None:  # an audience is not like everyone: the ledger would judge it as such
+            predictions.write_batch(place, model, number, loaded, moment, rows, answers)
         write(_named(answers, version), out)
     return Scored(out, len(answers), moment, number, len(asked) - len(kept))
 

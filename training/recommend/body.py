@@ -60,7 +60,7 @@ class Demands(Strict):
 class ListRequest(Strict):
     """What to recommend to one customer."""
 
-    history: Annotated[tuple[Line, ...], Field(max_length=MAX_LINES)] = ()
+    history: tuple[Line, ...] = ()
     """What the customer bought; empty = nothing is known."""
     basket: Annotated[tuple[Code, ...], Field(max_length=1_000)] = ()
     """What lies in the basket now: never listed; of a customer without a history all that is
@@ -83,6 +83,13 @@ class ListRequest(Strict):
         if self.today is not None and any(day > self.today for day in dated):
             raise ValueError("a line is dated after today")
         return self
+
+
+class PostedRequest(ListRequest):
+    """The same from outside, where what one customer may send has a limit."""
+
+    history: Annotated[tuple[Line, ...], Field(max_length=MAX_LINES)] = ()
+    """What the customer bought; empty = nothing is known."""
 
 
 class SimilarRequest(Strict):

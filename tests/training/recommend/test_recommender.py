@@ -6,6 +6,7 @@ import pytest
 from tests.training.recommend.worlds import DAYS, HORIZON, Shop, bundle
 from training.arrays import unpacked
 from training.recommend import bundle as bundles
+from training.recommend.body import MAX_LINES, PostedRequest
 from training.recommend.evaluate import Answered, compare, maker_lists, measured
 from training.recommend.ranker import Ranker, RankerConfig
 from training.recommend.recommender import RANKERS, Recommender, first, teach
@@ -109,3 +110,16 @@ def test_frame_of_purchases_gives_frame_of_lists(made: Recommender):
         loaded.predict_frame(pd.DataFrame(lines).assign(days_ago=-1.0))
     with pytest.raises(Exception, match="no column"):
         loaded.predict_frame(pd.DataFrame(lines).drop(columns="quantity"))
+
+
+def test_only_requests_from_outside_have_a_limit_of_lines(made: Recommender):
+    """A customer with more lines than may be posted is answered in a frame like any other."""
+    import pandas as pd
+
+    loaded = bundle(made)
+    (product, *_) = made.places
+    line = {"product_id": product, "days_ago": 3.0, "quantity": 1.0}
+    many = pd.DataFrame([{"customer": "c0", **line}] * (MAX_LINES + 1))
+    assert len(loaded.predict_frame(many))
+    with pytest.raises(ValueError, match=f"at most {MAX_LINES} items"):
+        PostedRequest.model_validate({"history": [line | {"days_ago": 3}] * (MAX_LINES + 1)})
