@@ -17,24 +17,30 @@ what these customers happened to spend.
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from churn_floor import HORIZON, YEAR, plain_features, population
+from churn_floor import (
+    DAYS,
+    END,
+    EVER,
+    HORIZON,
+    SWITCHES,
+    TAILS,
+    TEACHING,
+    YEAR,
+    histories,
+    plain_features,
+    population,
+    run,
+)
 
-END = pd.Timestamp("2011-12-09")
-DAYS = (90, 180, 270)
-TEACHING = {90: 14, 180: 11, 270: 8}
-"""Cutoffs that teach, a month apart, from 150 days after the data begin."""
 DRAWS = 500
-TAILS = (0.025, 0.975)
-EVER = 10_000.0
 LIKELY = 0.2
-SWITCHES = "{order_lines: {net_returns: false, rules: {not_a_product: {then: keep}}}}"
+WHOLESALE = "task.config.wholesale_order=null"
 BASELINE = "baselines=[{use: past_value.PastValue, config: {horizon_days: 90}}]"
 """The floor's rows are fitted here; the pipeline need not fit its own, too."""
 OURS = "ours: expected value"
@@ -52,19 +58,6 @@ def truth(sales: pd.DataFrame, cutoff: pd.Timestamp) -> pd.Series:
     known = np.sort(sales.loc[sales["time"] < cutoff, "customer"].unique())
     index = pd.Index(known, name="customer")
     return spent(sales, cutoff, cutoff + HORIZON).reindex(index, fill_value=0.0)
-
-
-def histories(sales: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
-    """x, t_x, T in days and mean value of an order."""
-    past = sales[sales["time"] < cutoff]
-    orders = past.groupby(["customer", "order"]).agg(t=("time", "min"), amount=("amount", "sum"))
-    by = orders.groupby("customer")
-    first, last = by["t"].min(), by["t"].max()
-    day = pd.Timedelta(days=1)
-    return pd.DataFrame({
-        "x": by.size() - 1.0, "t_x": (last - first) / day,
-        "T": (cutoff - first) / day, "value": by["amount"].mean(),
-    })  # fmt: skip
 
 
 def floor_rows(sales: pd.DataFrame, cutoff: pd.Timestamp, index: pd.Index) -> dict[str, np.ndarray]:
@@ -104,27 +97,13 @@ def floor_rows(sales: pd.DataFrame, cutoff: pd.Timestamp, index: pd.Index) -> di
     }
 
 
-def run(work: Path, name: str, *settings: str) -> tuple[Path, pd.Series]:
-    """The run's folder, and the source's customer number by customer id."""
-    command = [sys.executable, "-m", "training", "run", "configs/clv.yaml", "--json"]
-    for setting in (f"name={name}", "serve=null", "task.config.wholesale_order=null", *settings):
-        command += ["--set", setting]
-    command += ["--store", str(work / "store"), "--registry", str(work / "registry")]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    learned, tables = (
-        next(p.parent for p in (work / "store").glob(f"{kind}/*/manifest.json"))
-        for kind in (f"runs/{name}", "tables/*")
-    )
-    return learned, pd.read_parquet(tables / "links.parquet").set_index("customer_id")["source_id"]
-
-
 def ours(work: Path, days: int) -> pd.DataFrame:
     """The candidate's columns, by the source's customer number."""
     from features.settings import Workspace
     from training.bundle import load, verifying_key
 
     learned, links = run(
-        work, f"clv_{days}", "data=online_retail_II", f"source={SWITCHES}", BASELINE,
+        work, "clv", WHOLESALE, "data=online_retail_II", f"source={SWITCHES}", BASELINE,
         f"cutoffs.test=end-{days}d", f"cutoffs.latest=end-{days + 90}d",
         f"cutoffs.count={TEACHING[days]}",
     )  # fmt: skip
@@ -213,7 +192,7 @@ def simulated(work: Path, settings: list[str]) -> None:
     from features.simulate import SimulateConfig, draw_world, true_expected_spend
 
     learned, links = run(
-        work, "clv_simulated", "data=simulated", "source={order_lines: {net_returns: false}}",
+        work, "clv", WHOLESALE, "data=simulated", "source={order_lines: {net_returns: false}}",
         *settings,
     )  # fmt: skip
     told = pd.read_parquet(learned / "test.parquet")
@@ -255,8 +234,8 @@ def main() -> None:
         return
     folder = os.environ.get("PERENNIAL_DATA_DIR") or sys.exit("set PERENNIAL_DATA_DIR")
     sales = population(Path(folder))
-    with tempfile.TemporaryDirectory() as work:
-        for days in [int(word) for word in words] or DAYS:
+    for days in [int(word) for word in words] or DAYS:
+        with tempfile.TemporaryDirectory() as work:
             cutoff = END - pd.Timedelta(days=days)
             y = truth(sales, cutoff)
             mine = ours(Path(work), days)
