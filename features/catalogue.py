@@ -73,6 +73,7 @@ def _entry(use: str, part: FeatureSet, column: FeatureColumn) -> Entry:
         "missing means": column.missing,
         "without rows": "missing" if column.fill is None else f"{column.fill:g}",
         "theme": theme_of(column),
+        "more of it": f"{column.buying} buying" if column.buying else "not declared",
         "bounds": ", ".join(bounds) or "none",
         "owner": column.owner,
         "leak class": column.leak,

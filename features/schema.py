@@ -82,6 +82,8 @@ class FeatureColumn(Strict):
     in the version known then, or said by an approved model before then."""
     sensitivity: Literal["behaviour", "personal", "audit"] = "behaviour"
     """``personal``: says who somebody is; ``audit``: for fairness reports, kept out of training."""
+    buying: Literal["more", "less", ""] = ""
+    """What more of it, all else equal, says of buying to come: models can be held to it."""
     theme: str = ""
     """What a reason by it is about, such as ``price``; empty: see :mod:`features.themes`."""
     levels: tuple[str, ...] = ()

@@ -1,9 +1,9 @@
 """From scores to answers: learned on out-of-time scores, moved to the season, monotone.
 
-A score in log-odds first moves by the season's shift, then through Platt's line or an isotonic
-curve to a probability. A score in log-currency moves by the season's shift, too; it is then the
-logarithm of an expected value up to one factor. All steps keep the order of customers, so
-explanations of the score stay true.
+A score in log-odds first moves by the season's shift, then becomes a probability: as it is
+(``expit``), or through Platt's line, a beta curve or an isotonic one. A score in log-currency moves
+by the season's shift, too; it is then the logarithm of an expected value up to one factor. All
+steps keep the order of customers, so explanations of the score stay true.
 """
 
 import json
@@ -24,9 +24,9 @@ FILE = "calibrator.json"
 LEAST = 1e-4
 MAX_SHIFT = 5.0
 
-Kind = Literal["platt", "isotonic", "identity", "factor"]
+Kind = Literal["expit", "platt", "beta", "isotonic", "identity", "factor"]
 FIT: dict[Question, tuple[Kind, ...]] = {
-    "event": ("platt", "isotonic"),
+    "event": ("expit", "platt", "beta", "isotonic"),
     "amount": ("identity", "factor"),
 }
 """Curves that fit the answers to a kind of question."""
@@ -77,7 +77,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Calibrator:
-    """``answer = curve(score + shift)``: Platt's line, isotonic knots, exp, a factor times exp."""
+    """``answer = curve(score + shift)``; what the curve needs is in ``parameters``."""
 
     kind: Kind
     parameters: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -90,9 +90,14 @@ class Calibrator:
             return np.asarray(np.exp(moved), dtype=np.float64)
         if self.kind == "factor":
             return np.asarray(np.exp(moved + self.parameters["log"][0]), dtype=np.float64)
+        if self.kind == "expit":
+            return np.asarray(expit(moved), dtype=np.float64)
         if self.kind == "platt":
             slope, intercept = self.parameters["line"]
             return np.asarray(expit(slope * moved + intercept), dtype=np.float64)
+        if self.kind == "beta":
+            *slopes, intercept = self.parameters["curve"]
+            return np.asarray(expit(_both_logs(moved) @ slopes + intercept), dtype=np.float64)
         knots, values = self.parameters["knots"], self.parameters["values"]
         return np.asarray(np.interp(moved, knots, values), dtype=np.float64)
 
@@ -114,12 +119,14 @@ class Calibrator:
 def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
     """Fit one curve.
 
-    Platt (1999), with his smoothed targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2); isotonic
-    regression by pool-adjacent-violators, kept within [1e-4, 1 - 1e-4] so that a log loss stays
-    finite; the factor that makes predicted and actual totals equal. The identity learns nothing.
+    Platt (1999), with his smoothed targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2); beta calibration
+    (Kull, Silva Filho and Flach 2017, algorithm 1), ``logit p = a ln s - b ln(1 - s) + c`` of the
+    uncalibrated probability s, a and b not below 0; isotonic regression by
+    pool-adjacent-violators, kept within [1e-4, 1 - 1e-4] so that a log loss stays finite; the
+    factor that makes predicted and actual totals equal. The identity and ``expit`` learn nothing.
     """
-    if kind == "identity":
-        return Calibrator("identity")
+    if kind in ("identity", "expit"):
+        return Calibrator(kind)
     if kind == "factor":
         return Calibrator("factor", {"log": (_log_ratio(scores, labels),)})
     if kind == "platt":
@@ -136,6 +143,8 @@ def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
         )
         slope = max(float(line.coef_[0, 0]), 1e-6)  # a falling line would turn the order round
         return Calibrator("platt", {"line": (slope, float(line.intercept_[0]))})
+    if kind == "beta":
+        return Calibrator("beta", {"curve": _beta(scores, labels)})
     from sklearn.isotonic import IsotonicRegression
 
     curve = IsotonicRegression(y_min=LEAST, y_max=1 - LEAST, out_of_bounds="clip").fit(
@@ -144,6 +153,30 @@ def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
     return Calibrator(
         "isotonic", {"knots": curve.X_thresholds_.tolist(), "values": curve.y_thresholds_.tolist()}
     )
+
+
+def _both_logs(scores: Floats) -> Floats:
+    """``ln s`` and ``-ln(1 - s)`` of ``s = expit(score)``, shape (n_rows, 2)."""
+    both: Floats = np.stack([-np.logaddexp(0.0, -scores), np.logaddexp(0.0, scores)], axis=-1)
+    return both
+
+
+def _beta(scores: Floats, labels: Floats) -> tuple[float, float, float]:
+    """Slopes a and b, and c; a slope that comes out below 0 is left out, the rest learned anew."""
+    from sklearn.linear_model import LogisticRegression
+
+    logs, kept = _both_logs(scores), [0, 1]
+    while kept:
+        line = LogisticRegression(C=np.inf).fit(logs[:, kept], labels)
+        if (line.coef_[0] >= 0).all():
+            break
+        kept.pop(int(np.argmin(line.coef_[0])))
+    slopes = np.full(2, 0.0)
+    if kept:
+        slopes[kept] = line.coef_[0]
+    # A line that does not rise keeps no order: the least one that does stands for it.
+    slopes = slopes if slopes.any() else np.full(2, 1e-6)
+    return float(slopes[0]), float(slopes[1]), float(line.intercept_[0])
 
 
 def season_shift(scores: Floats, labels: Floats, question: Question = "event") -> float:

@@ -70,6 +70,8 @@ class Task(AnyTask, Protocol):
     """What the number is measured in: ``probability``, ``currency`` (the source's own), ..."""
     details: "Part | None"
     """What tells more than the number, below ``training/details``; None: nothing does."""
+    buying: Literal[-1, 0, 1]
+    """Whether the number rises (1) or falls (-1) with buying to come; 0: it is not about buying."""
     points_days: tuple[int, ...]
     """Days by which an event is told of besides, where the question is when; else empty."""
 

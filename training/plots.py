@@ -294,6 +294,42 @@ def beeswarm(explanation: Explanation, labels: Sequence[str]) -> "Figure":
     return figure
 
 
+def dependence_table(
+    explanation: Explanation, importance: pd.DataFrame, words: Collection[str], top: int = 6
+) -> pd.DataFrame:
+    """Tidy: value and contribution of each row in the ``top`` most important numeric columns."""
+    names = [name for name in importance["feature"] if name not in words][:top]
+    at = [explanation.columns.index(name) for name in names]
+    values, contributions = explanation.values, explanation.contributions  # noqa: PD011
+    return pd.DataFrame({
+        "feature": np.repeat(names, len(values)),
+        "value": np.transpose(values)[at].ravel(),
+        "contribution": np.transpose(contributions)[at].ravel(),
+    })  # fmt: skip
+
+
+def dependence(table: pd.DataFrame, space: str) -> "Figure":
+    """Contribution by value, one panel per column; wide values on a symmetric log scale."""
+    names = list(dict.fromkeys(table["feature"]))
+    columns = min(3, len(names))
+    figure, grid = plt.subplots(
+        -(-len(names) // columns), columns, figsize=(4 * columns, 3 * -(-len(names) // columns)),
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for axes in grid.flat[len(names) :]:
+        axes.set_axis_off()
+    for axes, name in zip(grid.flat, names, strict=False):
+        part = table[table["feature"] == name].dropna()
+        axes.axhline(0, color="grey", linewidth=0.8)
+        axes.plot(part["value"], part["contribution"], ".", markersize=3, color=COLOURS[0])
+        if len(part) and part["value"].abs().max() > 20 * part["value"].abs().median() + 1:
+            axes.set_xscale("symlog")
+        axes.set_title(name.replace("__", ": ").replace("_", " "), fontsize=9)
+        axes.grid(alpha=0.3)
+    figure.supylabel(f"contribution to the score ({space})", fontsize=9)
+    return figure
+
+
 def intervals(table: pd.DataFrame) -> "Figure":
     """Each metric on a scale of its own: one row per version, the value with its interval.
 

@@ -5,7 +5,7 @@ in YAML; nothing here looks further than the view that it is handed.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import ibis.expr.types as ir
 import pandas as pd
@@ -216,6 +216,7 @@ class Question:
     kind: Kind = "event"
     unit = "probability"
     details: Part | None = None
+    buying: Literal[-1, 0, 1] = 0
     points_days: tuple[int, ...] = ()
 
     def __init__(self, said: QuestionConfig) -> None:

@@ -39,6 +39,8 @@ class Block:
     """Which of them may teach, shape (n_rows,)."""
     season: "Block | None" = None
     """The same season a year before, answered by rows that tell nothing of it."""
+    half_life_days: float | None = None
+    """Rows that teach count half as much for each so many days before the newest; None: alike."""
 
     @property
     def answered(self) -> Rows:
@@ -49,6 +51,16 @@ class Block:
     def taught(self) -> Rows:
         """The rows that may teach."""
         return self.rows.where(self.teaching)
+
+    @property
+    def weights(self) -> Floats | None:
+        """How much each of the rows that may teach counts, shape (n_taught,); None: alike."""
+        if self.half_life_days is None:
+            return None
+        cutoffs = self.rows.cutoffs[self.teaching]
+        age = (cutoffs.max() - cutoffs) / np.timedelta64(1, "D")
+        weights: Floats = 0.5 ** (age / self.half_life_days)
+        return weights
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,8 @@ class Splits:
     """Customers asked at teaching cutoffs whose labels the test cutoff could not know."""
     unlabelled: Mapping[datetime, int] = field(default_factory=dict)
     """Customers asked whose label is not known."""
+    half_life_days: float | None = None
+    """See :class:`Block`."""
 
     def taught_by(self, cutoff: datetime, apart_from: datetime | None = None) -> Rows:
         """Teaching rows whose label window ends by ``cutoff``.
@@ -148,8 +162,11 @@ class Splits:
         season = None
         if before is not None:
             apart = self._teaching(cutoff, apart_from=before)
-            season = Block(f"{before:%Y-%m-%d}", self.rows, self._at(before), apart)
-        return Block(name, self.rows, self._at(cutoff), self._teaching(cutoff), season)
+            season = Block(
+                f"{before:%Y-%m-%d}", self.rows, self._at(before), apart, None, self.half_life_days
+            )
+        taught = self._teaching(cutoff)
+        return Block(name, self.rows, self._at(cutoff), taught, season, self.half_life_days)
 
     def _at(self, cutoff: datetime) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = self.rows.cutoffs == np.datetime64(cutoff)

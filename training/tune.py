@@ -17,6 +17,8 @@ from training.contract import Floats, Kind, Model, matrix
 from training.metrics import LOWER_IS_BETTER, METRICS, OF_KIND, Ranked
 from training.splits import Block, Round
 
+ROUNDS = "trees"
+"""Field of a boosted model's config that early stopping chooses."""
 Bound = tuple[float, float] | tuple[float, float, Literal["log"]]
 
 
@@ -27,6 +29,9 @@ class SearchConfig(Strict):
     """Trials; the first is the config as written. 0 = no search."""
     metric: str = "average_precision"
     """Mean over the validation blocks of this metric of the uncalibrated score."""
+    early_stopping: bool = False
+    """Whether boosting stops where the validation blocks, which come later than what taught, are
+    answered best: ``trees`` of the config is then the most there may be."""
     space: dict[str, Bound] = {}
     """Field of the model's config -> ``[low, high]`` or ``[low, high, log]``, both inclusive."""
 
@@ -41,6 +46,10 @@ def check_space(search: SearchConfig, model: Part, kind: Kind) -> None:
     """
     problems = []
     config = type(resolve(MODELS, model).config)
+    if search.early_stopping and getattr(resolve(MODELS, model), "staged", None) is None:
+        problems.append(f"search.early_stopping: {model.use} does not boost in rounds")
+    if search.early_stopping and ROUNDS in search.space:
+        problems.append(f"search.space.{ROUNDS}: early stopping chooses it")
     if search.metric not in OF_KIND[kind]:
         known = sorted(OF_KIND[kind])
         problems.append(f"search.metric: {search.metric!r} is unknown; known: {known}")
@@ -81,10 +90,11 @@ def tune(
         "trial",
         "state",
         "value",
+        *([ROUNDS] if search.early_stopping else []),
         *search.space,
         *[f"mean_to_fold_{i}" for i in range(len(within.folds))],
     ]
-    if search.trials == 0 or not search.space:
+    if search.trials == 0 or not (search.space or search.early_stopping):
         return model, pd.DataFrame(columns=columns)
     import optuna
 
@@ -113,11 +123,12 @@ def tune(
     table = pd.DataFrame([
         {
             "trial": index, "state": t.state.name.lower(), "value": t.value, **t.params,
+            **t.user_attrs,
             **{f"mean_to_fold_{i}": v for i, v in t.intermediate_values.items()},
         }
         for index, t in enumerate(study.get_trials(states=finished, deepcopy=False))
     ])  # fmt: skip
-    best = {**model.config, **study.best_params}
+    best = {**model.config, **study.best_params, **study.best_trial.user_attrs}
     return Part(use=model.use, config=best), table.reindex(columns=columns)
 
 
@@ -128,17 +139,32 @@ def _try(
 
     chosen = {name: _suggest(trial, model, name, bound) for name, bound in search.space.items()}
     part = Part(use=model.use, config={**model.config, **chosen})
-    values: list[float] = []
+    values: list[dict[int | None, float]] = []
     for number, block in enumerate(within.folds):
         validation = block.answered
-        answer = fitted(part, block, seed)
-        scores = answer.score(matrix(validation.X, answer.columns))
-        values.append(_value(search.metric, validation.y, uncalibrated(scores, kind)))
-        trial.report(float(np.mean(values)), number)
+        answer: Any = fitted(part, block, seed)
+        X = matrix(validation.X, answer.columns)
+        stages = answer.staged(X) if search.early_stopping else [(None, answer.score(X))]
+        values.append({
+            rounds: _value(search.metric, validation.y, uncalibrated(scores, kind))
+            for rounds, scores in stages
+        })  # fmt: skip
+        rounds, mean = _best(values, search.metric)
+        trial.report(mean, number)
         if number + 1 < len(within.folds) and trial.should_prune():
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return
-    study.tell(trial, float(np.mean(values)))
+    if rounds is not None:
+        trial.set_user_attr(ROUNDS, rounds)
+    study.tell(trial, mean)
+
+
+def _best(values: list[dict[int | None, float]], metric: str) -> tuple[int | None, float]:
+    """The rounds with the best mean over blocks, the fewest of equals; None: it has no rounds."""
+    means = {rounds: float(np.mean([v[rounds] for v in values])) for rounds in values[0]}
+    best = min if metric in LOWER_IS_BETTER else max
+    rounds = best(means, key=means.__getitem__)
+    return rounds, means[rounds]
 
 
 def fitted(part: Part, block: Block, seed: int) -> Model:
@@ -146,7 +172,7 @@ def fitted(part: Part, block: Block, seed: int) -> Model:
     rows = block.taught
     model: Model = resolve(MODELS, part)
     y = rows.days if rows.days is not None and "time" in model.answers else rows.y
-    model.fit(rows.X, y, weight=None, seed=seed)
+    model.fit(rows.X, y, weight=block.weights, seed=seed)
     return model
 
 

@@ -121,7 +121,7 @@ class Orders:
         for days in self.config.windows_days:
             none = f"no order in the last {days} days"
             columns += [
-                DECLARE.zero("orders", "orders", "orders", days),
+                DECLARE.zero("orders", "orders", "orders", days, buying="more"),
                 DECLARE.zero("spend", "currency", "net value of orders", days),
                 DECLARE.zero("items", "items", "net items ordered", days),
                 DECLARE.maybe("basket_value", "currency", "mean value of an order", none, days),
@@ -134,8 +134,11 @@ class Orders:
             _within(
                 360,
                 DECLARE.zero(
-                    "active_months", "months", "months of 30 days with an order, last 360 days"
-                ),
+                    "active_months",
+                    "months",
+                    "months of 30 days with an order, last 360 days",
+                    buying="more",
+                ),  # fmt: skip
             ),
             DECLARE.maybe("basket_items", "items", "mean items of an order", none),
             DECLARE.maybe("basket_lines", "lines", "mean lines of an order", none),

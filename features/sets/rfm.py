@@ -31,6 +31,7 @@ class Rfm:
                 meaning="time since the last order",
                 missing=nothing,
                 low=0,
+                buying="less",
             ),
             FeatureColumn(
                 name="rfm__frequency_orders",
@@ -39,6 +40,7 @@ class Rfm:
                 missing="never",
                 fill=0,
                 low=0,
+                buying="more",
             ),
             FeatureColumn(
                 name="rfm__T_days",

@@ -168,16 +168,16 @@ def test_all_candidates_are_judged_on_the_same_folds() -> None:
     """With the season on offer, only folds that have a year before them are judged."""
     folds = seasons([0.0, -1.0, 1.0, 0.5], [None, -1.0, 1.0, 0.5], n=400)
     _, table = choose(CalibrateConfig(), folds, season_known=True)
-    assert len(table) == 4
+    assert len(table) == 2 * len(CalibrateConfig().offered("event"))
     assert {line["folds"] for line in table} == {3}
 
 
-def test_plain_platt_comes_first() -> None:
+def test_the_plainest_comes_first() -> None:
     """A later candidate has to gain ``min_improvement`` over those before it."""
     folds = seasons([0.0, 0.0], [None, None], n=2_000)
     _, table = choose(CalibrateConfig(min_improvement=1.0), folds, season_known=False)
-    assert [line["chosen"] for line in table] == [True, False]
-    assert table[0]["kind"] == "platt"
+    assert [line["chosen"] for line in table] == [True, False, False, False]
+    assert table[0]["kind"] == "expit"
 
 
 def test_a_fold_is_judged_by_the_others() -> None:
@@ -196,9 +196,9 @@ def test_a_fold_is_judged_by_the_others() -> None:
 def test_unknown_kinds_are_refused() -> None:
     """A kind that does not exist is named with those that do."""
     with pytest.raises(
-        ConfigError, match=r"kinds\.0.*'platt', 'isotonic', 'identity' or 'factor'.*beta"
+        ConfigError, match=r"kinds\.0.*'beta', 'isotonic', 'identity' or 'factor'.*spline"
     ):
-        validated(CalibrateConfig, {"kinds": ["beta"]}, "calibrate")
+        validated(CalibrateConfig, {"kinds": ["spline"]}, "calibrate")
 
 
 def test_a_season_that_always_counts_is_not_put_to_the_vote() -> None:
@@ -215,3 +215,33 @@ def test_a_season_that_always_counts_is_not_put_to_the_vote() -> None:
         assert [line["season"] for line in table] == [heeded]
     _, voted = choose(CalibrateConfig(kinds=("identity",)), [quiet, quiet], True, "amount")
     assert [line["season"] for line in voted if line["chosen"]] == [False]
+
+
+def test_a_beta_curve_is_found_again() -> None:
+    """A distortion that no line in log-odds undoes: slopes differ for low and high scores."""
+    rng = np.random.default_rng(5)
+    scores = rng.normal(0.0, 2.0, 60_000)
+    s = expit(scores)
+    truth = expit(0.5 * np.log(s) - 1.5 * np.log1p(-s) + 0.2)
+    labels = (rng.random(len(s)) < truth).astype(np.float64)
+    curve = calibrate.fit("beta", scores, labels)
+    assert curve.parameters["curve"] == pytest.approx((0.5, 1.5, 0.2), abs=0.08)
+    line = calibrate.fit("platt", scores, labels)
+    beta, platt = (np.abs(c.apply(scores) - truth).mean() for c in (curve, line))
+    assert beta < 0.3 * platt
+
+
+def test_a_beta_curve_never_falls() -> None:
+    """Where one side would fall it is left out; where all would, the curve is flat."""
+    scores, labels = drawn(5_000, 3, slope=-1.0)
+    curve = calibrate.fit("beta", scores, labels)
+    assert (np.diff(curve.apply(np.linspace(-6, 6, 50))) > 0).all()
+    assert min(curve.parameters["curve"][:2]) >= 0
+
+
+def test_what_needs_no_curve_gets_none() -> None:
+    """Scores that are log-odds already: the plainest candidate wins and leaves them alone."""
+    folds = [calibrate.Fold(*drawn(4_000, seed), None) for seed in range(3)]
+    chosen, _ = calibrate.choose(calibrate.CalibrateConfig(), folds, False)
+    assert chosen.kind == "expit"
+    assert chosen.apply(folds[0].scores) == pytest.approx(expit(folds[0].scores))

@@ -130,3 +130,26 @@ def test_probabilities_keep_the_order_of_scores() -> None:
     p = answer.predict(X)[np.argsort(scores, kind="stable")]
     assert (np.diff(p) >= 0).all()
     assert 0 < answer.threshold < 1
+
+
+def test_older_rows_count_half_for_each_half_life() -> None:
+    """The weights by hand; with a short half-life the oldest labels hardly matter."""
+    splits = replace(samples.splits(), half_life_days=30.0)
+    block = splits.shipped.last
+    weights = block.weights
+    assert weights is not None
+    months = (block.taught.cutoffs.max() - block.taught.cutoffs) / np.timedelta64(30, "D")
+    assert weights == pytest.approx(0.5**months)
+    assert samples.splits().shipped.last.weights is None
+    oldest = [splits.moments.teaching[0]]
+
+    def moved(by: float | None) -> float:
+        """How far turning the oldest labels round moves the scores."""
+        own = replace(splits, half_life_days=by)
+        X = own.test.X.to_numpy(np.float64)
+        before, after = (
+            module.fitted(PART, s.shipped.last, 3).score(X) for s in (own, relabelled(own, oldest))
+        )
+        return float(np.abs(before - after).mean())
+
+    assert moved(10.0) < 0.1 * moved(None)

@@ -226,3 +226,32 @@ def test_a_file_that_is_no_study_is_refused(splits: Splits, tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="not a study database; remove it and run again"):
         searched(splits, file)
     assert file.read_bytes() == b"no database" * 100
+
+
+# --- early stopping -----------------------------------------------------------------------------
+
+
+def test_boosting_stops_where_later_blocks_are_answered_best(splits: Splits) -> None:
+    """By brute force over the rounds; the table and the best config say how many."""
+    search = SearchConfig(trials=1, metric="log_loss", early_stopping=True)
+    part = Part(use="gbm.Gbm", config={"trees": 60, "learning_rate": 0.3, "min_child_weight": 1})
+    best, table = tune(splits.shipped, "event", part, search, SEED, None, nothing)
+    means = {}
+    for rounds in range(6, 61, 6):
+        fewer = Part(use=part.use, config={**part.config, "trees": rounds})
+        plain = SearchConfig(trials=1, metric="log_loss", space={"reg_lambda": (1, 1)})
+        _, trials = tune(splits.shipped, "event", fewer, plain, SEED, None, nothing)
+        means[rounds] = trials["value"][0]
+    expected = min(means, key=means.__getitem__)
+    assert expected < 60, "boosted so hard, it must fit too much in the end"
+    assert best.config["trees"] == table["trees"][0] == expected
+    assert table["value"][0] == pytest.approx(means[expected], abs=1e-6)
+
+
+def test_what_does_not_boost_cannot_stop() -> None:
+    """Nor can its rounds be searched besides."""
+    search = SearchConfig(early_stopping=True, space={"trees": (10, 20)})
+    for use, count in (("gbm.Gbm", 1), ("forest.Forest", 2)):
+        with pytest.raises(ConfigError) as caught:
+            check_space(search, Part(use=use), "event")
+        assert str(caught.value).count("\n  - ") == count

@@ -30,6 +30,7 @@ class Forest(Gbm):
     """
 
     config: ForestConfig  # type: ignore[assignment]
+    staged = None  # type: ignore[assignment]  # one round, nothing to stop
 
     def _rounds(self) -> tuple[int, dict[str, object]]:
         settings: dict[str, object] = self.config.model_dump()

@@ -1,8 +1,8 @@
 """Gradient-boosted trees by XGBoost: events in log-odds, amounts in log-currency."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,9 @@ class GbmConfig(Strict):
     """Share of columns per tree."""
     reg_lambda: float = Field(default=1.0, ge=0)
     """L2 penalty on leaf values."""
+    monotone_constraints: Literal["catalogue"] | dict[str, Literal[-1, 1]] = {}
+    """Column -> 1 where the score may only rise with it, -1 where it may only fall. ``catalogue``:
+    as the columns' declarations say of buying to come."""
 
 
 class Gbm:
@@ -66,6 +69,11 @@ class Gbm:
         self.columns = tuple(X.columns)
         rounds, settings = self._rounds()
         words = set(category_columns(X))
+        held = settings.pop("monotone_constraints", {})
+        assert isinstance(held, dict), "the pipeline puts columns in the place of the catalogue"
+        settings["monotone_constraints"] = tuple(
+            0 if name in words else held.get(name, 0) for name in self.columns
+        )
         data = xgboost.DMatrix(
             matrix(X, self.columns), label=y, weight=weight, enable_categorical=True,
             feature_types=["c" if name in words else "q" for name in self.columns],
@@ -74,6 +82,16 @@ class Gbm:
         parameters.pop("variance_power", None)
         self._booster = xgboost.train(parameters, data, num_boost_round=rounds)
         self._trees = None
+
+    def staged(self, X: Floats) -> Iterator[tuple[int, Floats]]:
+        """Boosting rounds and the scores after them, from a tenth of the rounds to all."""
+        assert self._booster is not None, "fit or load first"
+        total = self._booster.num_boosted_rounds()
+        for rounds in sorted({-(-total * tenth // 10) for tenth in range(1, 11)}):
+            found = self._booster.inplace_predict(
+                X, iteration_range=(0, rounds), predict_type="margin"
+            )
+            yield rounds, np.asarray(found, dtype=np.float64)
 
     def _rounds(self) -> tuple[int, dict[str, object]]:
         """Boosting rounds, and the other settings of the trees."""

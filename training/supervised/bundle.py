@@ -24,6 +24,8 @@ from training.calibrate import Calibrator, with_shift
 from training.contract import Explanation, Floats, Model, matrix, reasons
 from training.details import DETAILS, Detail, Details, Factors
 from training.supervised.sets import COLUMN, Sets
+from training.supervised.tiers import COLUMN as TIER
+from training.supervised.tiers import Tiers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +54,8 @@ class Answer(Facts):
     """Those columns."""
     sets: Sets | None = None
     """Which answers cannot be ruled out: one more of those columns."""
+    tiers: Tiers | None = None
+    """High, medium or low: one more of them."""
 
     @property
     def said_unit(self) -> str:
@@ -132,6 +136,8 @@ class Bundle:
             told |= self.details.of(self.model, X, answers, level)
         if self.answer.sets is not None:
             told[COLUMN] = self.answer.sets.words(answers)
+        if self.answer.tiers is not None:
+            told[TIER] = self.answer.tiers.words(answers)
         return told
 
     def factors(self, X: Floats, answers: Floats, scores: Floats) -> Factors | None:

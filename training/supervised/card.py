@@ -24,7 +24,7 @@ from training.contract import Explanation
 from training.evaluate import ALARM, CENTRE, SLICE_METRICS, Judged
 from training.gates import CANDIDATE
 from training.report import Section, pairs
-from training.supervised import coverage, fairness, stated, timing_report, value_report
+from training.supervised import coverage, fairness, stated, tiers, timing_report, value_report
 from training.supervised.config import SupervisedPlan
 from training.supervised.sets import Sets
 from training.supervised.timing_report import TimingReport
@@ -58,6 +58,8 @@ class SupervisedCase(Case):
     """Which answers cannot be ruled out, where the YAML asks for it."""
     covered: pd.DataFrame | None = None
     """Whether answer sets hold the true answer; None without sets."""
+    tiers: pd.DataFrame | None = None
+    """Volume and precision by tier; None without tiers."""
     value: ValueReport | None = None
     """Of answers that tell customer values."""
     timing: TimingReport | None = None
@@ -82,6 +84,7 @@ def sections(case: SupervisedCase) -> list[Section]:
         _slices(case),
         *_fairness(case),
         *_sets(case),
+        *(() if case.tiers is None else (tiers.section(case.tiers),)),
         *(value_report.sections(case.value, case.plan.source.currency) if case.value else ()),
         *(timing_report.sections(case.timing) if case.timing else ()),
         _learning(case),
@@ -253,7 +256,9 @@ def _drivers(case: SupervisedCase) -> Section:
         "and contribution. Contributions explain the score before calibration and are no causes.",
         f"Largest gap between base + contributions and the score: {case.facts['additivity']:.2g}.",
     ]
-    return Section("What drives the score", text, case.importance.head(15), ("beeswarm",))
+    by_value = (case.importance["direction"] != "by word").any()
+    drawn = ("beeswarm", *(("dependence",) if by_value else ()))
+    return Section("What drives the score", text, case.importance.head(15), drawn)
 
 
 def _themes(case: SupervisedCase) -> list[Section]:

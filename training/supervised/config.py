@@ -10,6 +10,7 @@ from training.pipeline import Pipeline, Plan
 from training.supervised.decide import DecideConfig
 from training.supervised.learn import baseline_names
 from training.supervised.sets import SetsConfig
+from training.supervised.tiers import TiersConfig
 from training.tune import SearchConfig
 
 
@@ -19,12 +20,17 @@ class SupervisedConfig(Pipeline):
     model: Part
     baselines: tuple[Part, ...] = Field(min_length=1)
     """Always run and shown; the first is the declared baseline that gates speak of."""
+    half_life_days: float | None = Field(default=None, gt=0)
+    """Rows that teach count half as much for each so many days that their cutoff lies before the
+    newest that teaches; None: all alike."""
     search: SearchConfig = SearchConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
     decide: DecideConfig | None = None
     """What a contact costs and brings; its threshold is then the one that is served."""
     sets: SetsConfig | None = None
     """Of an event: whether answers come with a set that holds the true one with a given share."""
+    tiers: TiersConfig | None = None
+    """Of an event: whether answers come with a tier, and how large the upper ones are."""
     audit: tuple[str, ...] = ()
     """Feature columns that no model may learn from: answers are judged by them. Columns that their
     sets declare so are put aside without being named."""

@@ -24,10 +24,13 @@ from training.splits import Division, Round, Splits, split
 from training.supervised import fairness, points
 from training.supervised.bundle import Answer
 from training.supervised.config import SupervisedConfig, SupervisedPlan
+from training.supervised.constraints import held_to_catalogue
 from training.supervised.learn import Learned, Reported, baseline_names, learn, write_learned
 from training.supervised.pack import write_pack
 from training.supervised.points import learn_points
 from training.supervised.sets import COLUMN, Sets
+from training.supervised.tiers import COLUMN as TIER
+from training.supervised.tiers import Tiers
 from training.tune import check_space, tune
 
 
@@ -43,12 +46,16 @@ def learn_all(
         with progress.stage("labels"):
             splits = division(plan, prepared)
         config, kind = plan.config, plan.task.kind
-        baselines = dict(zip(baseline_names(config.baselines), config.baselines, strict=True))
+        model, *others = (
+            held_to_catalogue(part, splits.columns, plan.task)
+            for part in (config.model, *config.baselines)
+        )
+        baselines = dict(zip(baseline_names(config.baselines), others, strict=True))
 
         def searched(
             within: Round, study: Path | None, report: Callable[[int, int], None]
         ) -> tuple[Part, pd.DataFrame]:
-            return tune(within, kind, config.model, config.search, config.seed, study, report)
+            return tune(within, kind, model, config.search, config.seed, study, report)
 
         def learned(within: Round, part: Part, report: Callable[[], None]) -> dict[str, Learned]:
             parts = {CANDIDATE: part} | baselines
@@ -57,6 +64,7 @@ def learn_all(
                     within, kind, p, config.calibrate, config.seed, report,
                     plan.task.details if name == CANDIDATE else None,
                     config.sets if name == CANDIDATE else None,
+                    config.tiers if name == CANDIDATE else None,
                 )
                 for name, p in parts.items()
             }  # fmt: skip
@@ -127,7 +135,8 @@ def division(plan: SupervisedPlan, prepared: Prepared) -> Division:
         return cross(
             stored, kept, task, config.cutoffs, moments, schema, config.sample, config.seed
         )
-    return split(stored, kept, task, moments, schema, config.sample)
+    splits = split(stored, kept, task, moments, schema, config.sample)
+    return replace(splits, half_life_days=config.half_life_days)
 
 
 def _answer(
@@ -151,8 +160,13 @@ def _answer(
         columns=tuple(schema[name] for name in learned.model.columns),
         threshold=learned.threshold,
         details=plan.task.details,
-        told=(*(learned.details.declared if learned.details else ()), *_set(learned.sets)),
+        told=(
+            *(learned.details.declared if learned.details else ()),
+            *_set(learned.sets),
+            *_tier(learned.tiers),
+        ),
         sets=learned.sets,
+        tiers=learned.tiers,
         cutoff=f"{prepared.moments.test:%Y-%m-%d}",
         horizon_days=plan.task.horizon_days,
         source=plan.source.name,
@@ -170,6 +184,18 @@ def _set(sets: Sets | None) -> tuple[Detail, ...]:
         "with the event, and of as many without"
     )
     return (Detail(name=COLUMN, unit="set", dtype="string", meaning=meaning),)
+
+
+def _tier(tiers: Tiers | None) -> tuple[Detail, ...]:
+    """The column that says how high the answer is."""
+    if tiers is None:
+        return ()
+    meaning = (
+        f"high from probability {tiers.high_from:.4f} on, medium from {tiers.medium_from:.4f}; "
+        f"{tiers.precisions[0]:.0%} and {tiers.precisions[1]:.0%} of them had the event on the "
+        "validation cutoffs"
+    )
+    return (Detail(name=TIER, unit="tier", dtype="string", meaning=meaning),)
 
 
 class Supervised:
@@ -215,8 +241,13 @@ class Supervised:
         config.calibrate.offered(kind)
         if config.decide is not None and kind != "event":
             raise ConfigError(f"{plan.path}: decide: is about events, the question has {kind!r}")
-        if config.sets is not None and kind != "event":
-            raise ConfigError(f"{plan.path}: sets: are about events, the question has {kind!r}")
+        if config.half_life_days is not None and isinstance(config.cutoffs, Snapshots):
+            raise ConfigError(f"{plan.path}: half_life_days: without a clock no row is older")
+        for name in ("sets", "tiers"):
+            if getattr(config, name) is not None and kind != "event":
+                raise ConfigError(
+                    f"{plan.path}: {name}: are about events, the question has {kind!r}"
+                )
 
     def dry_run(self, plan: SupervisedPlan) -> list[str]:
         """Search, candidate and baselines."""

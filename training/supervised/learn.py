@@ -32,6 +32,7 @@ from training.rows import Rows
 from training.splits import Block, Division, Round
 from training.supervised.bundle import Answer, Bundle, write
 from training.supervised.sets import Sets, SetsConfig
+from training.supervised.tiers import Tiers, TiersConfig
 from training.tune import fitted
 
 GOLDEN_ROWS = 1000
@@ -59,6 +60,8 @@ class Learned:
     """What tells more than the answer, if the task asks for it."""
     sets: Sets | None = None
     """Which answers cannot be ruled out, if the YAML asks for it."""
+    tiers: Tiers | None = None
+    """From which probabilities a customer is high or medium, if the YAML asks for it."""
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Calibrated answers, shape (n_rows,)."""
@@ -74,6 +77,7 @@ def learn(
     report: Callable[[], None],
     details: Part | None = None,
     sets: SetsConfig | None = None,
+    tiers: TiersConfig | None = None,
 ) -> Learned:
     """Fit ``part`` for the last block with a calibrator learned on the scores of the folds.
 
@@ -119,6 +123,7 @@ def learn(
         folds=pd.DataFrame(lines),
         details=more,
         sets=Sets.learned(sets, *pooled) if sets else None,
+        tiers=Tiers.learned(tiers, *pooled) if tiers else None,
     )
 
 

@@ -34,7 +34,7 @@ from training.metrics import LOWER_IS_BETTER
 from training.pipeline import Prepared
 from training.rows import Rows
 from training.slices import audit_slices
-from training.supervised import card, coverage, decide, fairness, points, stated, themes
+from training.supervised import card, coverage, decide, fairness, points, stated, themes, tiers
 from training.supervised.bundle import Bundle
 from training.supervised.card import SupervisedCase
 from training.supervised.config import SupervisedPlan
@@ -115,6 +115,11 @@ def write_pack(
         covered = coverage.table(
             rows, made.answer.sets, reported.given[CANDIDATE], config.bootstrap, config.seed
         )
+    graded = None
+    if made.answer.tiers is not None:
+        graded = tiers.table(
+            rows, made.answer.tiers, reported.given[CANDIDATE], config.bootstrap, config.seed
+        )
     case = SupervisedCase(
         plan=plan,
         prepared=prepared,
@@ -135,6 +140,7 @@ def write_pack(
         said=said,
         sets=made.answer.sets,
         covered=covered,
+        tiers=graded,
         champion_note=note,
         code=pack.code_state(),
     )
@@ -240,6 +246,10 @@ def _plots(folder: Path, case: SupervisedCase, explained: Explanation) -> None:
         plots.save(folder, "timeline", splits, plots.timeline(splits, CENTRE[case.judged.kind]))
     labels = [name.replace("__", ": ").replace("_", " ") for name in explained.columns]
     plots.save(folder, "beeswarm", case.importance, plots.beeswarm(explained, labels))
+    words = set(case.importance.loc[case.importance["direction"] == "by word", "feature"])
+    depends = plots.dependence_table(explained, case.importance, words)
+    if len(depends):
+        plots.save(folder, "dependence", depends, plots.dependence(depends, explained.space))
     plots.save(folder, "themes", case.themes, plots.themes(case.themes, explained.space))
     if case.fair is not None:
         plots.save(folder, "fairness", case.fair, fairness.figure(case.fair))
@@ -266,6 +276,8 @@ def _tables(folder: Path, case: SupervisedCase) -> None:
         case.said.to_csv(folder / "stated.csv", index=False)
     if case.covered is not None:
         case.covered.to_csv(folder / "answer_sets.csv", index=False)
+    if case.tiers is not None:
+        case.tiers.to_csv(folder / "tiers.csv", index=False)
     if case.decisions is not None:
         case.decisions.to_csv(folder / "decisions.csv", index=False)
     learned = case.learned.folder

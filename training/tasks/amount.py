@@ -36,6 +36,7 @@ class Amount(Question):
         self.config = config
         self.unit = config.unit
         self._column = config.column
+        self.buying = 1 if config.table == ORDERS else 0
         self._looked_for = Selection(table=config.table, where=config.where)
 
     def label(self, spine: ir.Table, following: View) -> ir.Table:

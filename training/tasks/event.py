@@ -33,6 +33,8 @@ class Event(Question):
         self.config = config
         self._looked_for = Selection(table=config.table, where=config.where)
         self._at_least, self._absent = config.at_least, config.absent
+        if config.table == ORDERS:
+            self.buying = -1 if config.absent else 1
 
     def label(self, spine: ir.Table, following: View) -> ir.Table:
         """1 where the event comes (or does not, if that is asked), else 0."""

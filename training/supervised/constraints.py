@@ -1,0 +1,48 @@
+"""Monotone constraints by the catalogue: what columns say of buying, put into a model's config."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from features.errors import ConfigError
+from features.schema import FeatureColumn
+from features.settings import Part
+from training.contract import Task
+
+FIELD, ASKED = "monotone_constraints", "catalogue"
+SIGN = {"more": 1, "less": -1}
+
+
+def held_to_catalogue(part: Part, columns: Sequence[FeatureColumn], task: Task) -> Part:
+    """``part``, and the parts that it is made of, with the columns in place of ``catalogue``.
+
+    Raises
+    ------
+    ConfigError
+        If the question is not about buying, or no column says anything of it.
+    """
+    if not _asks(part.config):
+        return part
+    signs = {k.name: SIGN[k.buying] * task.buying for k in columns if k.buying}
+    if not task.buying or not signs:
+        why = "no column of its sets says which way" if task.buying else "it is not about buying"
+        raise ConfigError(
+            f"{part.use}: {FIELD}: {ASKED} does not fit the question {task.name!r}: {why}; "
+            "name columns with 1 or -1, or leave it out"
+        )
+    config: dict[str, Any] = _put(part.config, signs)
+    return Part(use=part.use, config=config)
+
+
+def _asks(config: Any) -> bool:
+    if isinstance(config, dict):
+        return config.get(FIELD) == ASKED or any(_asks(value) for value in config.values())
+    return isinstance(config, (list, tuple)) and any(_asks(value) for value in config)
+
+
+def _put(config: Any, signs: dict[str, int]) -> Any:
+    if isinstance(config, dict):
+        return {
+            name: signs if (name, value) == (FIELD, ASKED) else _put(value, signs)
+            for name, value in config.items()
+        }
+    return [_put(value, signs) for value in config] if isinstance(config, (list, tuple)) else config
