@@ -23,6 +23,7 @@ from training.bundle import ANSWER, MODELS, Facts, Recorded, Shown, Typed, write
 from training.calibrate import Calibrator, with_shift
 from training.contract import Explanation, Floats, Model, matrix, reasons
 from training.details import DETAILS, Detail, Details, Factors
+from training.supervised.levers import Levers
 from training.supervised.sets import COLUMN, Sets
 from training.supervised.tiers import COLUMN as TIER
 from training.supervised.tiers import Tiers
@@ -56,6 +57,8 @@ class Answer(Facts):
     """Which answers cannot be ruled out: one more of those columns."""
     tiers: Tiers | None = None
     """High, medium or low: one more of them."""
+    levers: Levers | None = None
+    """What a business can move, and the values to try."""
 
     @property
     def said_unit(self) -> str:

@@ -24,7 +24,15 @@ from training.contract import Explanation
 from training.evaluate import ALARM, CENTRE, SLICE_METRICS, Judged
 from training.gates import CANDIDATE
 from training.report import Section, pairs
-from training.supervised import coverage, fairness, stated, tiers, timing_report, value_report
+from training.supervised import (
+    coverage,
+    fairness,
+    levers,
+    stated,
+    tiers,
+    timing_report,
+    value_report,
+)
 from training.supervised.config import SupervisedPlan
 from training.supervised.sets import Sets
 from training.supervised.timing_report import TimingReport
@@ -60,6 +68,10 @@ class SupervisedCase(Case):
     """Whether answer sets hold the true answer; None without sets."""
     tiers: pd.DataFrame | None = None
     """Volume and precision by tier; None without tiers."""
+    moved: pd.DataFrame | None = None
+    """How answers move with what a business can move; None where the YAML names nothing."""
+    wanted: str = ""
+    """Which way is better."""
     value: ValueReport | None = None
     """Of answers that tell customer values."""
     timing: TimingReport | None = None
@@ -94,6 +106,7 @@ def sections(case: SupervisedCase) -> list[Section]:
         *_decisions(case),
         _drivers(case),
         *_themes(case),
+        *(() if case.moved is None else (levers.section(case.moved, case.wanted),)),
         _features(case),
         leakage(case),
         data(case),

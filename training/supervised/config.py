@@ -9,6 +9,7 @@ from training.gates import CANDIDATE
 from training.pipeline import Pipeline, Plan
 from training.supervised.decide import DecideConfig
 from training.supervised.learn import baseline_names
+from training.supervised.levers import LeversConfig
 from training.supervised.sets import SetsConfig
 from training.supervised.tiers import TiersConfig
 from training.tune import SearchConfig
@@ -31,6 +32,8 @@ class SupervisedConfig(Pipeline):
     """Of an event: whether answers come with a set that holds the true one with a given share."""
     tiers: TiersConfig | None = None
     """Of an event: whether answers come with a tier, and how large the upper ones are."""
+    levers: LeversConfig | None = None
+    """What a business can move: how answers would move with it is shown."""
     audit: tuple[str, ...] = ()
     """Feature columns that no model may learn from: answers are judged by them. Columns that their
     sets declare so are put aside without being named."""

@@ -26,6 +26,7 @@ from training.supervised.bundle import Answer
 from training.supervised.config import SupervisedConfig, SupervisedPlan
 from training.supervised.constraints import held_to_catalogue
 from training.supervised.learn import Learned, Reported, baseline_names, learn, write_learned
+from training.supervised.levers import Levers
 from training.supervised.pack import write_pack
 from training.supervised.points import learn_points
 from training.supervised.sets import COLUMN, Sets
@@ -167,6 +168,8 @@ def _answer(
         ),
         sets=learned.sets,
         tiers=learned.tiers,
+        levers=plan.config.levers
+        and Levers.of(plan.config.levers, splits.columns, splits.shipped.last.taught.X),
         cutoff=f"{prepared.moments.test:%Y-%m-%d}",
         horizon_days=plan.task.horizon_days,
         source=plan.source.name,

@@ -34,7 +34,17 @@ from training.metrics import LOWER_IS_BETTER
 from training.pipeline import Prepared
 from training.rows import Rows
 from training.slices import audit_slices
-from training.supervised import card, coverage, decide, fairness, points, stated, themes, tiers
+from training.supervised import (
+    card,
+    coverage,
+    decide,
+    fairness,
+    levers,
+    points,
+    stated,
+    themes,
+    tiers,
+)
 from training.supervised.bundle import Bundle
 from training.supervised.card import SupervisedCase
 from training.supervised.config import SupervisedPlan
@@ -141,6 +151,8 @@ def write_pack(
         sets=made.answer.sets,
         covered=covered,
         tiers=graded,
+        moved=made.answer.levers and levers.table(made, made.answer.levers, explained.values),
+        wanted=made.answer.levers.wanted if made.answer.levers else "",
         champion_note=note,
         code=pack.code_state(),
     )
@@ -278,6 +290,8 @@ def _tables(folder: Path, case: SupervisedCase) -> None:
         case.covered.to_csv(folder / "answer_sets.csv", index=False)
     if case.tiers is not None:
         case.tiers.to_csv(folder / "tiers.csv", index=False)
+    if case.moved is not None:
+        case.moved.to_csv(folder / "levers.csv", index=False)
     if case.decisions is not None:
         case.decisions.to_csv(folder / "decisions.csv", index=False)
     learned = case.learned.folder
