@@ -33,8 +33,8 @@ YEAR = pd.Timedelta(days=365)
 DAYS = (90, 180, 270)
 TEACHING = {90: 14, 180: 11, 270: 8}
 """Cutoffs that teach, a month apart, from 150 days after the data begin."""
-FOLD_STEPS = {90: 3, 180: 2, 270: 1}
-"""Months between validation cutoffs: as many as leave each something to learn from."""
+FOLDS = {90: 3, 180: 3, 270: 2}
+"""Validation cutoffs, three months apart: as many as have something to learn from."""
 EVER = 10_000
 WINDOWS = (30, 60, 90, 180, 365)
 DRAWS = 1000
@@ -249,7 +249,7 @@ def real(sales: pd.DataFrame, days: int, active_days: float) -> None:
             Path(work), "churn", "data=online_retail_II", f"source={SWITCHES}",
             f"task.config.active_within_days={active_days:g}",
             f"cutoffs.test=end-{days}d", f"cutoffs.latest=end-{days + 90}d",
-            f"cutoffs.count={TEACHING[days]}", f"cutoffs.fold_steps={FOLD_STEPS[days]}",
+            f"cutoffs.count={TEACHING[days]}", f"cutoffs.folds={FOLDS[days]}",
         ))  # fmt: skip
     strangers = set(mine.index) ^ set(y.index)
     if strangers:

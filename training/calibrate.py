@@ -210,8 +210,12 @@ def choose(
     folds: Sequence[Fold],
     season_known: bool,
     question: Question = "event",
+    in_time: bool = False,
 ) -> tuple[Calibrator, list[dict[str, Any]]]:
     """The calibrator that predicts each fold best from the others, and the table of all candidates.
+
+    Where folds follow each other in time, each is predicted from those before it, as answers will
+    be: a curve that only makes up for the season in which it was learned does not win.
 
     Candidates are every kind with and without the season's shift. With the shift only folds that
     have a year before them can be used; where there are two or more, all candidates are judged on
@@ -221,12 +225,16 @@ def choose(
     ----------
     season_known
         Whether the cutoff to be served has a year before it; if not, the shift is not offered.
+    in_time
+        Whether the folds follow each other in time, the earliest first.
     """
     name, loss = LOSS[question], _log_loss if question == "event" else _total_error
     with_season = [fold for fold in folds if fold.shift is not None]
     always = config.season == "always"
     offer = bool(config.season) and season_known and len(with_season) >= (1 if always else 2)
     judged = with_season if offer else list(folds)
+    if in_time and len(judged) > 1:
+        judged = judged[1:]
     table: list[dict[str, Any]] = []
     offered = ((True,) if always else (False, True)) if offer else (False,)
     for season in offered:
@@ -234,7 +242,7 @@ def choose(
         for kind in config.offered(question):
             losses = []
             for held in judged:
-                rest = [fold for fold in usable if fold is not held] or [held]
+                rest = _others(held, usable, folds, in_time)
                 p = fit(kind, *_pooled(rest, season)).apply(_moved(held, season))
                 losses.append(loss(held.labels, p))
             table.append(
@@ -260,10 +268,17 @@ def out_of_fold(kind: Kind, season: bool, folds: Sequence[Fold]) -> list[Floats 
     usable = [fold for fold in folds if not season or fold.shift is not None]
     found: list[Floats | None] = []
     for held in folds:
-        rest = [fold for fold in usable if fold is not held] or [held]
+        rest = _others(held, usable, folds, False)
         curve = fit(kind, *_pooled(rest, season))
         found.append(curve.apply(_moved(held, season)) if any(held is f for f in usable) else None)
     return found
+
+
+def _others(held: Fold, usable: Sequence[Fold], folds: Sequence[Fold], before: bool) -> list[Fold]:
+    """Those of ``usable`` that a curve for ``held`` may learn from; itself where there are none."""
+    place = next(i for i, fold in enumerate(folds) if fold is held)
+    allowed = folds[:place] if before else folds
+    return [f for f in usable if f is not held and any(f is fold for fold in allowed)] or [held]
 
 
 def with_shift(calibrator: Calibrator, shift: float) -> Calibrator:

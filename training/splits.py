@@ -71,6 +71,8 @@ class Round:
     """They choose parameters and calibration."""
     last: Block
     """All that may teach the model, and the rows it answers, whose labels choose nothing."""
+    in_time: bool = False
+    """Whether the folds follow each other in time, the earliest first."""
 
 
 class Division(Protocol):
@@ -176,7 +178,7 @@ class Splits:
     def shipped(self) -> Round:
         """What the shipped answer is made from: it answers the test cutoff."""
         folds = tuple(self.block(t) for t in self.moments.folds)
-        return Round(folds, self.block(self.moments.test))
+        return Round(folds, self.block(self.moments.test), in_time=True)
 
     @property
     def judged(self) -> tuple[Round, ...]:

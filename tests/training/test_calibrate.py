@@ -245,3 +245,22 @@ def test_what_needs_no_curve_gets_none() -> None:
     chosen, _ = calibrate.choose(calibrate.CalibrateConfig(), folds, False)
     assert chosen.kind == "expit"
     assert chosen.apply(folds[0].scores) == pytest.approx(expit(folds[0].scores))
+
+
+def test_in_time_a_curve_has_to_hold_for_what_follows() -> None:
+    """A first block out of season: what is learned there serves no later one, and is not chosen."""
+    plain = [calibrate.Fold(*drawn(3_000, seed), None) for seed in (1, 2)]
+    odd = calibrate.Fold(*drawn(3_000, 3, intercept=1.5), None)
+    folds = [odd, *plain]
+    chosen, table = calibrate.choose(calibrate.CalibrateConfig(), folds, False, in_time=True)
+    assert chosen.kind == "expit"
+    assert {line["folds"] for line in table} == {2}
+    for line in table:
+        curves = [
+            (calibrate.fit(line["kind"], odd.scores, odd.labels), plain[0]),
+            (calibrate.fit(line["kind"], *(np.concatenate(pair) for pair in zip(
+                (odd.scores, odd.labels), (plain[0].scores, plain[0].labels), strict=True
+            ))), plain[1]),
+        ]  # fmt: skip
+        by_hand = [calibrate._log_loss(f.labels, curve.apply(f.scores)) for curve, f in curves]
+        assert line["log_loss"] == pytest.approx(np.mean(by_hand))

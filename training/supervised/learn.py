@@ -93,7 +93,7 @@ def learn(
         report()
     season = _season(within.last, part, config, seed)
     shift = _shift(season, kind)
-    calibrator, table = choose(config, folds, shift is not None, kind)
+    calibrator, table = choose(config, folds, shift is not None, kind, in_time=within.in_time)
     chosen = next(line for line in table if line["chosen"])
     out_of_time = out_of_fold(chosen["kind"], chosen["season"], folds)
     judged = [(f.labels, p) for f, p in zip(folds, out_of_time, strict=True) if p is not None]
