@@ -75,11 +75,12 @@ def _stages(case: LifecycleCase) -> Section:
 def _states(case: LifecycleCase) -> Section:
     text = [
         *(f"{state.id}: {state.words}." for state in case.answer.states),
-        "Learned without any outcome by a hidden Markov model of what customers do period by "
-        "period; the table has the states of the next period.",
+        f"Learned without any outcome by a {case.facts['tags']['model_family']} model of what "
+        "customers do period by period; the table has the states of the next period, dwell.csv how "
+        "long stays last.",
     ]
     table = pd.DataFrame([{"state": s.id, "name": s.name, **s.next} for s in case.answer.states])
-    return Section("Learned states", text, table, ("states",))
+    return Section("Learned states", text, table, ("states", "dwell"))
 
 
 def _metrics(case: LifecycleCase) -> Section:
@@ -111,8 +112,9 @@ def _differences(case: LifecycleCase) -> Section:
 
 def _chosen(case: LifecycleCase) -> Section:
     text = (
-        "Each number of states is learned at an earlier cutoff and judged by the periods between "
-        "it and a validation cutoff. The fewest states win whose log-likelihood per period is "
+        "Each number of states, with stays of one step (geometric length) or more (negative "
+        "binomial), is learned at an earlier cutoff and judged by the periods between it and a "
+        "validation cutoff. The fewest states and steps win whose log-likelihood per period is "
         f"within {case.plan.config.chain.enough:g}, or one standard error over customers, of the "
         "best."
     )

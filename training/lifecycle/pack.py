@@ -127,7 +127,9 @@ def _answers(
     last = found.state[:, -1]
     answers = {
         CANDIDATE: Answered(
-            last.argmax(axis=1), made.chain.buying(last), told(found.loglik[:, 1:], codes, held)
+            last.argmax(axis=1),
+            made.chain.buying(found.step[:, -1]),
+            told(found.loglik[:, 1:], codes, held),
         )
     }
     before, now = contexts(*blocks["taught"]), contexts(paths, codes)
@@ -193,6 +195,7 @@ def _tables(
         "moves": journeys.moves(paths, names), "stays": journeys.stays(paths, names),
         "funnel": journeys.funnel(paths, new, names, steps),
         "ways": journeys.ways(paths, names, goals),
+        "dwell": _dwell(made),
     }  # fmt: skip
     groups = _groups(plan, prepared, made, test, taught, paths)
     if "segment" in groups:
@@ -206,6 +209,16 @@ def _tables(
     finally:
         tables.backend.disconnect()
     return found
+
+
+def _dwell(made: LifecycleBundle) -> pd.DataFrame:
+    """How long stays in each learned state last, in periods."""
+    most = made.codes(made.recorded_answers["X"][:1]).shape[1]
+    stays = made.chain.stays(most)
+    return pd.DataFrame({
+        "state": np.repeat([state.id for state in made.answer.states], most),
+        "periods": np.tile(np.arange(1, most + 1), len(stays)), "probability": stays.ravel(),
+    })  # fmt: skip
 
 
 def _groups(
@@ -267,6 +280,7 @@ def _draw(folder: Path, case: LifecycleCase) -> None:
     title = "What the states show in a period"
     drawing.save(folder, "states", shown,
                  plots.heat(shown, "level", "state", "probability", title))  # fmt: skip
+    drawing.save(folder, "dwell", tables["dwell"], plots.dwell(tables["dwell"]))
     drawing.save(folder, "choice", case.trials, plots.choice(case.trials))
     if len(tables["funnel"]):
         drawing.save(folder, "funnel", tables["funnel"], plots.funnel(tables["funnel"]))

@@ -42,7 +42,7 @@ PIPELINE: dict[str, Any] = SHIPPED | {
         {"use": "periods.Periods", "config": {"days": 30, "count": 9}, "columns": COUNTED},
         *SHIPPED["features"][1:],
     ],
-    "chain": {"observe": ["orders", "visits", "praise"], "states": [2, 3]},
+    "chain": {"observe": ["orders", "visits", "praise"], "states": [2, 3], "steps": [1]},
     "bootstrap": 20,
     "gates": {"loglik": {"beats_baseline": True}, "roc_auc": {"min": 0.5, "champion_margin": 0.5}},
 }  # fmt: skip
@@ -155,9 +155,9 @@ def test_the_served_answers_are_those_of_training(work: Workspace) -> None:
 
 
 def test_a_champion_is_set_beside(work: Workspace) -> None:
-    """Another number of states, judged on the same customers by who buys."""
+    """Another number of states and steps, judged on the same customers by who buys."""
     plan, prepared, run = learned(work)
-    _, _, other = learned(work, "chain.states=[2, 2]")
+    _, _, other = learned(work, "chain.states=[2, 2]", "chain.steps=[2]")
     pack = build_pack(work, plan, prepared, run, bundle(work, other.folder))
     metrics = pd.read_csv(pack.folder / "metrics.csv")
     own = metrics[metrics["answer"] == "champion"]
