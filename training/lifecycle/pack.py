@@ -42,6 +42,8 @@ from training.segments.segmentation import learn
 from training.segments.ways.rules import Rules as Named
 
 ADDITIVITY = 1e-6
+LEARNED = ("actions", "actions_order", "next_actions", "conversion", "conversion_reasons")
+"""Tables of the run's folder that the pack shows as they are."""
 WORKED_ROWS = 12
 NOT_ORDERED, NEW = "no order yet", "first heard of within the window"
 
@@ -84,7 +86,7 @@ def write_pack(
         "state": np.array(names)[answers[CANDIDATE].label],
     })  # fmt: skip
     tables["stage_by_state"] = journeys.crossed(alike["stage"], alike["state"])
-    for name in ("actions", "actions_order", "next_actions"):
+    for name in LEARNED:
         if (learned.folder / f"{name}.csv").is_file():
             tables[name] = pd.read_csv(learned.folder / f"{name}.csv")
     case = LifecycleCase(
@@ -282,5 +284,10 @@ def _draw(folder: Path, case: LifecycleCase) -> None:
                  plots.heat(shown, "level", "state", "probability", title))  # fmt: skip
     drawing.save(folder, "dwell", tables["dwell"], plots.dwell(tables["dwell"]))
     drawing.save(folder, "choice", case.trials, plots.choice(case.trials))
+    if "conversion_reasons" in tables:
+        reasons = tables["conversion_reasons"]
+        title = "What decides each step (share of mean absolute Shapley values)"
+        drawing.save(folder, "conversion", reasons,
+                     plots.heat(reasons, "column", "step", "share", title))  # fmt: skip
     if len(tables["funnel"]):
         drawing.save(folder, "funnel", tables["funnel"], plots.funnel(tables["funnel"]))

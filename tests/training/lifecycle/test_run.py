@@ -96,14 +96,16 @@ def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
     assert metrics["value"].notna().all()
     card = (pack.folder / "CARD.md").read_text()
     for title in ("Stages", "Learned states", "Why so many states", "KPIs by stage", "Funnel",
-                  "RFM segments and stages", "Next likely action"):  # fmt: skip
+                  "RFM segments and stages", "Next likely action",
+                  "What decides each step"):  # fmt: skip
         assert f"## {title}\n" in card
     assert "advocacy: the source does not show praise" in card
     kpis = pd.read_csv(pack.folder / "kpis.csv")
     assert (kpis["customers"].dropna() >= 20).all()
     assert kpis.loc[kpis["value"].isna(), "note"].ne("told").all()
     assert set(kpis["by"]) == {"everyone", "stage", "state", "segment"}
-    for name in ("ways", "channel_funnel", "rfm_by_stage", "actions", "next_actions"):
+    for name in ("ways", "channel_funnel", "rfm_by_stage", "actions", "next_actions",
+                 "conversion", "conversion_reasons"):  # fmt: skip
         assert len(pd.read_csv(pack.folder / f"{name}.csv"))
     crossed = pd.read_csv(pack.folder / "rfm_by_stage.csv").set_index("group")
     cells = [str(cell) for cell in crossed.to_numpy().ravel()]
