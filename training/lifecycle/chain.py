@@ -56,7 +56,7 @@ class Chain:
     @property
     def n_steps(self) -> int:
         """Steps of a stay."""
-        return self.start.shape[1] // self.n_states
+        return int(self.start.shape[1]) // self.n_states
 
     @property
     def dwell(self) -> Floats:

@@ -103,6 +103,7 @@ def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
     kpis = pd.read_csv(pack.folder / "kpis.csv")
     assert (kpis["customers"].dropna() >= 20).all()
     assert kpis.loc[kpis["value"].isna(), "note"].ne("told").all()
+    assert kpis.set_index("kpi").loc["clv", "note"] == "the source brings no derived"
     assert set(kpis["by"]) == {"everyone", "stage", "state", "segment"}
     for name in ("ways", "channel_funnel", "rfm_by_stage", "actions", "next_actions",
                  "conversion", "conversion_reasons"):  # fmt: skip
