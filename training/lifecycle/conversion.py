@@ -81,12 +81,16 @@ def described(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def asked_at(found: pd.DataFrame, step: str) -> pd.DataFrame:
-    """Sessions where they first show ``step``, with ``converted`` = a later step follows."""
+    """Sessions where they first show ``step``, with ``converted`` = a later step follows.
+
+    Those that have shown a later step by then are beyond it, and not asked.
+    """
     at = found.reset_index(names="place")
     later = at["place"].where(at[c.KIND].isin(STEPS[STEPS.index(step) + 1 :]))
-    last = later.groupby(at[SESSION]).transform("max")
-    asked = at[at[c.KIND] == step].drop_duplicates(SESSION)
-    return asked.assign(converted=(last[asked.index] > asked["place"]) * 1.0)
+    first = later.groupby(at[SESSION]).transform("min")
+    asked = at.assign(converted=first.notna() * 1.0)[at[c.KIND] == step].drop_duplicates(SESSION)
+    beyond = first[asked.index] < asked["place"]
+    return asked[~beyond]
 
 
 def columns_of(asked: pd.DataFrame) -> pd.DataFrame:

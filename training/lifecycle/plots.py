@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from training.plots import COLOURS, MARKERS, axes_of
+from training.plots import COLOURS, LINES, MARKERS, axes_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +57,7 @@ def dwell(table: pd.DataFrame) -> "Figure":
     """How long stays in each state last; tidy: state, periods, probability."""
     figure, axes = axes_of("How long stays last", "periods", "share of stays")
     for i, (state, part) in enumerate(table.groupby("state", sort=False)):
-        axes.plot(part["periods"], part["probability"], marker=MARKERS[i % 5], markersize=4,
-                  color=COLOURS[i % 5], label=state)  # fmt: skip
+        axes.plot(part["periods"], part["probability"], markersize=4, linestyle=LINES[i // 5 % 5],
+                  marker=MARKERS[(i + i // 5) % 5], color=COLOURS[i % 5], label=state)  # fmt: skip
     axes.legend(fontsize=8)
     return figure

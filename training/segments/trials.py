@@ -26,7 +26,7 @@ class Trials:
         known = self._known()
         if part in known:
             return known[part]
-        found = json.loads(json.dumps(look(), default=float))
+        found: Found = json.loads(json.dumps(look(), default=float))
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("a", encoding="utf-8") as lines:
