@@ -192,6 +192,7 @@ def test_density_has_an_other_group() -> None:
             "stand in two of quantiles",
         ),
         ({"words": ["a"], "rules": [{"name": "x", "where": {"a": [1, 2]}}]}, "a holds words"),
+        ({"values": {"a": [2.0]}, "rules": [{"name": "x", "where": {"a": []}}]}, "2 band"),
         ({"values": {"a": [2.0]}, "rules": [{"name": "x", "where": {"a": ["b"]}}]}, "2 band"),
     ],
 )

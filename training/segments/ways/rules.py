@@ -88,7 +88,10 @@ class RulesConfig(Strict):
                 if name in self.words:
                     if not spelled:
                         raise ValueError(f"rule {rule.name!r}: {name} holds words, name some")
-                elif spelled or name not in cuts or not 0 <= asked[0] <= asked[1] <= bands:
+                elif (
+                    spelled or len(asked) != 2 or name not in cuts
+                    or not 0 <= asked[0] <= asked[1] <= bands
+                ):  # fmt: skip
                     raise ValueError(
                         f"rule {rule.name!r}: {name} has {bands} band(s), not {list(asked)}"
                     )
