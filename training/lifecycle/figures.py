@@ -8,7 +8,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from features import columns as c
-from features.sets._declare import last
+from features.sets.derived import Derived, DerivedConfig
 from features.views import AGE, View
 
 ALL = "all"
@@ -183,12 +183,12 @@ def _referred(view: View, days: int) -> pd.DataFrame:
 
 def _value_said(view: View, days: int) -> pd.DataFrame:
     """Answers of the model ``clv`` that the source brings back, as known at the cutoff."""
-    rows = view.rows("derived")
-    mine = (rows["name"] == "clv") & rows["value"].notnull()  # noqa: PD004  (Ibis)
-    said = rows.filter(mine).mutate(channel=ibis.null("string"))
-    return _by(said, last(said, "value", said["name"] == "clv"), ibis.literal(1.0)).assign(
-        channel=ALL
+    answers = Derived(DerivedConfig(values=("clv",))).build(view)
+    said = answers.filter(answers["derived__clv_value"].notnull())  # noqa: PD004  (Ibis)
+    told = said.mutate(
+        channel=ibis.null("string"), part=said["derived__clv_value"], whole=ibis.literal(1.0)
     )
+    return _frame(told).assign(channel=ALL)
 
 
 KPIS = (
