@@ -3,8 +3,10 @@
 ``simulated``: the shipped pipeline on the simulated retailer. Hidden stages are those of its truth:
 gone (after the dropout), and before it frequent or rare by the true purchase rate, cut at the
 median. What each learned state and each stage by rules stands for is read off at the teaching
-cutoff and judged in the periods after it: accuracy, error of the moves between stages and of the
-time spent in each, with paired intervals, bootstrapped by customer.
+cutoff and judged in the periods after it: accuracy of the likeliest stage with paired intervals,
+bootstrapped by customer; error of the moves between stages and of the time spent in each, of the
+chain both as it expects them (its probability of each state, moved on) and counted between the
+likeliest stages, of the rules as counted, for they tell nothing else.
 
 ``retail`` (needs PERENNIAL_DATA_DIR): the shipped pipeline on the real file, its metrics beside the
 stages by rules.
@@ -65,12 +67,26 @@ def hidden_of(store: Path, customers: Floats, ends: pd.DatetimeIndex) -> Floats:
     return np.where(gone, 2, np.where(rare, 1, 0))
 
 
-def moves(label: Floats, known: Floats) -> Floats:
-    """Shares of moves between hidden stages; periods are columns."""
-    both = known[:, 1:] & known[:, :-1]
-    counts = np.zeros((3, 3))
-    np.add.at(counts, (label[:, :-1][both], label[:, 1:][both]), 1.0)
-    return counts / counts.sum(axis=1, keepdims=True)
+def counted(label: Floats, known: Floats) -> Floats:
+    """Moves between hidden stages by customer, shape (n_rows, 3, 3); periods are columns."""
+    one = np.eye(3)[label] * known[..., None]
+    return np.einsum("nta,ntb->nab", one[:, :-1], one[:, 1:])
+
+
+def expected(made: LifecycleBundle, codes: Floats, stands_for: Floats, known: Floats) -> Floats:
+    """The same as the chain expects it: the probability of each state, moved on by a period."""
+    step = made.chain.filtered(codes).step[:, :-1] * (known[:, 1:] & known[:, :-1])[..., None]
+    own = made.chain.midway > 0
+    return sum(
+        np.einsum("nb,a->nab", made.chain.following((step * own[s]).sum(axis=1)) @ stands_for,
+                  stands_for[s])
+        for s in range(made.chain.n_states)
+    )  # fmt: skip
+
+
+def shares(counts: Floats) -> Floats:
+    """Shares of moves from each hidden stage."""
+    return counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1e-9)
 
 
 def simulated(customers: int) -> None:
@@ -100,7 +116,8 @@ def recovered(work: Path, pack: Path, run: Path) -> None:
         ends = pd.DatetimeIndex([cutoffs[name] - pd.Timedelta(days=int(d)) for d in back])
         truth = hidden_of(work / "store", frame[c.CUSTOMER].to_numpy(), ends)
         rules = np.eye(len(made.answer.stages))[np.maximum(paths, 0)]
-        states = made.chain.filtered(made.codes(X)).state
+        codes = made.codes(X)
+        states = made.chain.filtered(codes).state
         seen[name] = (truth, paths >= 0, {"states": states, "rules": rules})
     truth, known, answers = seen["taught"]
     read = {}
@@ -117,22 +134,38 @@ def recovered(work: Path, pack: Path, run: Path) -> None:
     hits = {n: ((own == truth) & late).sum(axis=1) for n, own in label.items()}
     rng, total = np.random.default_rng(7), late.sum(axis=1)
     drawn = rng.integers(0, len(total), (DRAWS, len(total)))
-    true_moves = moves(truth, known)
     sizes = dict(zip(HIDDEN, np.bincount(truth[late], minlength=3).tolist(), strict=True))
     print(f"{len(total):,} customers, {int(total.sum()):,} periods of them after the teaching "
           f"cutoff; hidden stages {sizes}")  # fmt: skip
-    for name, own in label.items():
-        draws = hits[name][drawn].sum(axis=1) / total[drawn].sum(axis=1)
-        found = moves(own, known)
-        stay, true = (1 / np.maximum(1 - np.diag(m), 1e-3) for m in (found, true_moves))
-        print(f"{name}: accuracy {hits[name].sum() / total.sum():.4f} "
-              f"[{np.quantile(draws, 0.025):.4f}, {np.quantile(draws, 0.975):.4f}], mean error "
-              f"of moves {np.abs(found - true_moves).mean():.4f}, dwell in frequent, rare "
-              f"{stay[0]:.1f}, {stay[1]:.1f} periods (truth {true[0]:.1f}, {true[1]:.1f})"
-        )  # fmt: skip
+    for name, own in hits.items():
+        draws = own[drawn].sum(axis=1) / total[drawn].sum(axis=1)
+        print(f"{name}: accuracy {own.sum() / total.sum():.4f} {span(draws)}")
+    moved = {f"{name}, counted": counted(own, known) for name, own in label.items()}
+    stands_for = np.eye(3)[read["states"].argmax(axis=1)]
+    moved["states, expected"] = expected(made, codes, stands_for, known)
+    truth_of = counted(truth, known)
+    true, errors = shares(truth_of.sum(axis=0)), {}
+    for name, own in moved.items():
+        found = shares(own.sum(axis=0))
+        errors[name] = np.array([
+            np.abs(shares(own[i].sum(axis=0)) - shares(truth_of[i].sum(axis=0))).mean()
+            for i in (slice(None), *drawn)
+        ])  # fmt: skip
+        stay, lasts = (1 / np.maximum(1 - np.diag(m), 1e-3) for m in (found, true))
+        print(f"{name}: mean error of moves {errors[name][0]:.4f} {span(errors[name][1:])}, dwell "
+              f"in frequent, rare {stay[0]:.1f}, {stay[1]:.1f} periods (truth {lasts[0]:.1f}, "
+              f"{lasts[1]:.1f})")  # fmt: skip
+    less = errors["states, expected"] - errors["rules, counted"]
+    print(f"error of moves, states expected less rules: {less[0]:+.4f} {span(less[1:])}")
     by = (hits["states"] - hits["rules"])[drawn].sum(axis=1) / total[drawn].sum(axis=1)
-    print(f"states less rules: {(hits['states'] - hits['rules']).sum() / total.sum():+.4f} "
-          f"[{np.quantile(by, 0.025):+.4f}, {np.quantile(by, 0.975):+.4f}]")  # fmt: skip
+    more = (hits["states"] - hits["rules"]).sum() / total.sum()
+    print(f"accuracy, states less rules: {more:+.4f} {span(by)}")
+
+
+def span(draws: Floats) -> str:
+    """The middle 95 % of draws."""
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return f"[{low:+.4f}, {high:+.4f}]"
 
 
 def retail() -> None:
@@ -145,6 +178,7 @@ def retail() -> None:
         print(pd.read_csv(pack / "differences.csv").round(4).to_string(index=False))
         print(pd.read_csv(pack / "search.csv").round(4).to_string(index=False))
         print(pd.read_csv(pack / "stays.csv").to_string(index=False))
+        print((pack / "CARD.md").read_text().partition("## Learned states")[2].partition("##")[0])
 
 
 def show(metrics: pd.DataFrame) -> None:

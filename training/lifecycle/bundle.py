@@ -136,14 +136,15 @@ class LifecycleBundle:
     def seen(self, X: Floats) -> Seen:
         """The answers to rows of shape (n_rows, n_columns); NaN = not observed."""
         paths = self.rules.paths(self.counts(X))
-        last = self.chain.filtered(self.codes(X)).state[:, -1]
+        found = self.chain.filtered(self.codes(X))
+        last, step = found.state[:, -1], found.step[:, -1]
         rows = np.arange(len(X))
         order = np.argsort(-last, axis=1, kind="stable")
         own, other = order[:, 0], order[:, 1]
         return Seen(
             paths[:, -1], time_in(paths), own, other, last[rows, own],
             np.log(last[rows, own]) - np.log(last[rows, other]),
-            self.chain.following(last), self.chain.buying(last),
+            self.chain.following(step), self.chain.buying(step),
         )  # fmt: skip
 
     def explain(self, X: Floats) -> Explanation:

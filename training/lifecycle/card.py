@@ -14,6 +14,9 @@ from training.lifecycle.judge import MEANING
 from training.report import Section
 from training.segments.profile import LEAST_SHOWN
 
+DECIDING = 4
+"""Columns named for each step."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LifecycleCase(Case):
@@ -42,6 +45,7 @@ def sections(case: LifecycleCase) -> list[Section]:
         _funnel(case),
         _ways(case),
         _channels(case),
+        _conversion(case),
         _kpis(case),
         _rfm(case),
         _actions(case),
@@ -75,11 +79,12 @@ def _stages(case: LifecycleCase) -> Section:
 def _states(case: LifecycleCase) -> Section:
     text = [
         *(f"{state.id}: {state.words}." for state in case.answer.states),
-        "Learned without any outcome by a hidden Markov model of what customers do period by "
-        "period; the table has the states of the next period.",
+        f"Learned without any outcome by a {case.facts['tags']['model_family']} model of what "
+        "customers do period by period; the table has the states of the next period, dwell.csv how "
+        "long stays last.",
     ]
     table = pd.DataFrame([{"state": s.id, "name": s.name, **s.next} for s in case.answer.states])
-    return Section("Learned states", text, table, ("states",))
+    return Section("Learned states", text, table, ("states", "dwell"))
 
 
 def _metrics(case: LifecycleCase) -> Section:
@@ -111,8 +116,9 @@ def _differences(case: LifecycleCase) -> Section:
 
 def _chosen(case: LifecycleCase) -> Section:
     text = (
-        "Each number of states is learned at an earlier cutoff and judged by the periods between "
-        "it and a validation cutoff. The fewest states win whose log-likelihood per period is "
+        "Each number of states, with stays of one step (geometric length) or more (negative "
+        "binomial), is learned at an earlier cutoff and judged by the periods between it and a "
+        "validation cutoff. The fewest states and steps win whose log-likelihood per period is "
         f"within {case.plan.config.chain.enough:g}, or one standard error over customers, of the "
         "best."
     )
@@ -158,6 +164,26 @@ def _channels(case: LifecycleCase) -> Section:
     if table.empty:
         return Section("Funnel by channel", [text, "The source brings no events."])
     return Section("Funnel by channel", [text], table)
+
+
+def _conversion(case: LifecycleCase) -> Section:
+    title = "What decides each step"
+    if "conversion" not in case.tables:
+        return Section(title, [f"Not learned: {case.facts['conversion']['note']}."])
+    top = case.tables["conversion_reasons"].groupby("step", sort=False).head(DECIDING)
+    said = top["column"] + " (" + top["share"].map("{:.0%}".format) + ", " + top["likelier"] + ")"
+    reasons = said.groupby(top["step"], sort=False).agg("; ".join)
+    table = case.tables["conversion"].copy()
+    table["decided by"] = table["step"].map(reasons)
+    text = (
+        "Boosted trees over what is known of a session when it first shows a step, learned from "
+        f"earlier sessions, judged on those of the last {case.plan.config.actions.test_days} days "
+        "beside the rate of the channel. Shares are of the mean absolute Shapley values, in "
+        "log-odds, with what makes the next step likelier: more or less of it, something in "
+        f"between, or a value. conversion_reasons.csv has all. Steps with fewer than {LEAST_SHOWN} "
+        f"customers on a side: {case.facts['conversion']['left_out']}."
+    )
+    return Section(title, [text], table, ("conversion",))
 
 
 def _kpis(case: LifecycleCase) -> Section:

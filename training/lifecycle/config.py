@@ -19,8 +19,10 @@ class ChainConfig(Strict):
     """The same for observables that ``levels`` does not name."""
     states: tuple[int, int] = (2, 7)
     """Fewest and most states that are tried."""
+    steps: tuple[int, ...] = Field(default=(1, 2), min_length=1)
+    """Steps of a stay that are tried: 1 = its length is geometric, more = negative binomial."""
     enough: float = Field(default=0.01, ge=0)
-    """Log-likelihood per period that more states have to add to be worth their trouble."""
+    """Log-likelihood per period that more states or steps have to add to be worth their trouble."""
     prior: float = Field(default=1.0, gt=0)
     """Added to every expected count, so that nothing is impossible."""
 
@@ -30,6 +32,11 @@ class ChainConfig(Strict):
             raise ValueError(f"observe: orders first and nothing twice, found {list(self.observe)}")
         if not 2 <= self.states[0] <= self.states[1] <= 26:
             raise ValueError(f"states: fewest and most, from 2 to 26; found {list(self.states)}")
+        if (
+            list(self.steps) != sorted(set(self.steps))
+            or not 1 <= self.steps[0] <= self.steps[-1] <= 4
+        ):
+            raise ValueError(f"steps: rising numbers from 1 to 4, found {list(self.steps)}")
         for name, edges in {**self.levels, "otherwise": self.otherwise}.items():
             if not edges or edges[0] != 1 or list(edges) != sorted(set(edges)):
                 raise ValueError(f"levels of {name}: counts that rise from 1, found {list(edges)}")

@@ -12,6 +12,7 @@ from training.bundle import Loaded
 from training.gates import check_gates
 from training.lifecycle.actions import write_actions
 from training.lifecycle.config import LifecycleConfig, LifecyclePlan
+from training.lifecycle.conversion import write_conversion
 from training.lifecycle.judge import METRICS, UNDIRECTED
 from training.lifecycle.learned import choose, sight, write_learned
 from training.lifecycle.pack import write_pack
@@ -79,7 +80,10 @@ class LifecycleFamily:
             with progress.stage("learn"):
                 facts = write_learned(folder, plan, splits, seen, trials, key, place.keys)
             with progress.stage("actions"):
-                return facts | {"actions": write_actions(folder, plan, prepared)}
+                return facts | {
+                    "actions": write_actions(folder, plan, prepared),
+                    "conversion": write_conversion(folder, plan, prepared),
+                }
 
         published = publish(place.store / "runs" / plan.config.name, key, write)
         if not published.fresh:

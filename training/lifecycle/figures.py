@@ -8,6 +8,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from features import columns as c
+from features.sets.derived import Derived, DerivedConfig
 from features.views import AGE, View
 
 ALL = "all"
@@ -22,12 +23,13 @@ class Kpi:
     name: str
     meaning: str
     tables: tuple[str, ...]
-    measured: Callable[[View, int], pd.DataFrame] | None = None
+    measured: Callable[[View, int], pd.DataFrame]
     """``customer_id``, ``channel``, ``part`` and ``whole`` (missing: every customer of a group
-    counts 1) of the last days; None: nothing that a source brings shows it."""
+    counts 1) of the last days."""
     once: bool = False
     """A customer counts once over all channels."""
     why_not: str = ""
+    """Said where its tables are there and show nothing."""
 
 
 def _frame(table: ir.Table) -> pd.DataFrame:
@@ -179,6 +181,16 @@ def _referred(view: View, days: int) -> pd.DataFrame:
     return _by(made, made.count()).assign(channel=ALL)
 
 
+def _value_said(view: View, days: int) -> pd.DataFrame:
+    """Answers of the model ``clv`` that the source brings back, as known at the cutoff."""
+    answers = Derived(DerivedConfig(values=("clv",))).build(view)
+    said = answers.filter(answers["derived__clv_value"].notnull())  # noqa: PD004  (Ibis)
+    told = said.mutate(
+        channel=ibis.null("string"), part=said["derived__clv_value"], whole=ibis.literal(1.0)
+    )
+    return _frame(told).assign(channel=ALL)
+
+
 KPIS = (
     Kpi("reach", "share of customers with a message delivered", ("contacts", "responses"),
         _reached, once=True),
@@ -208,6 +220,6 @@ KPIS = (
     Kpi("nps", "promoters less detractors per 100 answers", ("feedback",), _scores("nps")),
     Kpi("membership", "share of customers in the loyalty programme", ("loyalty",), _members),
     Kpi("referral", "customers referred per customer", ("relations",), _referred),
-    Kpi("clv", "expected value of a customer", (), why_not="it is an answer of the model `clv`; "
-        "score it and join by customer"),
+    Kpi("clv", "expected value of a customer, as the approved model `clv` said last", ("derived",),
+        _value_said, why_not="no answer of the model `clv` was published to the source by then"),
 )  # fmt: skip

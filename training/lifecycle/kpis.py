@@ -36,13 +36,14 @@ def kpi_table(view: View, days: int, groups: Mapping[str, pd.Series]) -> pd.Data
     lines = []
     for kpi in KPIS:
         lacking = [name for name in kpi.tables if not view.has(name)]
-        if kpi.measured is None or lacking:
-            note = kpi.why_not or f"the source brings no {', '.join(lacking)}"
+        if lacking:
+            note = f"the source brings no {', '.join(lacking)}"
             lines.append(_line("everyone", ALL, ALL, kpi, note))
             continue
         parts = kpi.measured(view, days)
         if parts.empty:
-            lines.append(_line("everyone", ALL, ALL, kpi, f"nothing in the {days} days"))
+            note = kpi.why_not or f"nothing in the {days} days"
+            lines.append(_line("everyone", ALL, ALL, kpi, note))
             continue
         for way, names in groups.items():
             lines += _told_of(kpi, parts, way, names)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from training.keys import signing_key
 from training.lifecycle import bundle as bundles
 from training.lifecycle import words
 from training.lifecycle.bundle import SPACE, LifecycleAnswer, LifecycleBundle, State
-from training.lifecycle.chain import Chain, fit
+from training.lifecycle.chain import Chain
 from training.lifecycle.config import LifecyclePlan
+from training.lifecycle.fitting import fit
 from training.lifecycle.judge import told
 from training.lifecycle.sequences import (
     Ints,
@@ -108,10 +110,11 @@ def sight(plan: LifecyclePlan, schema: Sequence[FeatureColumn], taught: pd.DataF
 def choose(
     plan: LifecyclePlan, splits: Splits, seen: Sight, report: Callable[[int, int], None]
 ) -> pd.DataFrame:
-    """Trials: what each number of states tells of periods later than those it learned from.
+    """Trials: what each number of states, and steps, tells of periods later than those it learned.
 
-    The fewest states win whose log-likelihood is within one standard error, over customers, of the
-    best (Breiman et al. 1984, section 3.4.3), or within what is not worth more states.
+    The fewest states, and of those the fewest steps, win whose log-likelihood is within one
+    standard error, over customers, of the best (Breiman et al. 1984, section 3.4.3), or within what
+    is not worth more of them.
     """
     config, moments = plan.config.chain, splits.moments
     pairs = [
@@ -124,30 +127,31 @@ def choose(
             "cutoffs: no teaching cutoff lies a period before a validation cutoff; set "
             "cutoffs.count higher or cutoffs.folds lower"
         )
-    numbers = range(config.states[0], config.states[1] + 1)
-    values: dict[int, list[Floats]] = {k: [] for k in numbers}
-    fits: dict[int, list[float]] = {k: [] for k in numbers}
+    shapes = list(product(range(config.states[0], config.states[1] + 1), config.steps))
+    values: dict[tuple[int, int], list[Floats]] = {shape: [] for shape in shapes}
+    fits: dict[tuple[int, int], list[float]] = {shape: [] for shape in shapes}
     for i, (earlier, t) in enumerate(pairs):
         taught, later = (seen.codes(splits.rows.at(moment).X) for moment in (earlier, t))
-        for j, k in enumerate(numbers):
-            chain = fit(taught, seen.sizes, k, config.prior)
+        for j, shape in enumerate(shapes):
+            chain = fit(taught, seen.sizes, *shape, config.prior)
             total, periods = told(
                 chain.filtered(later).loglik[:, 1:], later, held_periods(plan, earlier, t)
             )
             counts = periods > 0
-            values[k].append(total[counts] / periods[counts])
-            fits[k].append(float(np.mean(chain.filtered(taught).loglik.sum(axis=1))))
-            report(i * len(numbers) + j + 1, len(pairs) * len(numbers))
-    later_of = {k: np.concatenate(found) for k, found in values.items()}
-    best = max(numbers, key=lambda k: float(later_of[k].mean()))
+            values[shape].append(total[counts] / periods[counts])
+            fits[shape].append(float(np.mean(chain.filtered(taught).loglik.sum(axis=1))))
+            report(i * len(shapes) + j + 1, len(pairs) * len(shapes))
+    later_of = {shape: np.concatenate(found) for shape, found in values.items()}
+    best = max(shapes, key=lambda shape: float(later_of[shape].mean()))
     lines = []
-    for k in numbers:
-        behind = later_of[best] - later_of[k]
+    for shape in shapes:
+        behind = later_of[best] - later_of[shape]
         error = float(behind.std() / np.sqrt(len(behind)))
         near = behind.mean() <= max(error, config.enough)
         lines.append({
-            "states": k, "loglik": float(later_of[k].mean()), "behind": float(behind.mean()),
-            "standard_error": error, "loglik_taught": float(np.mean(fits[k])),
+            "states": shape[0], "steps": shape[1], "loglik": float(later_of[shape].mean()),
+            "behind": float(behind.mean()), "standard_error": error,
+            "loglik_taught": float(np.mean(fits[shape])),
             "state": "near the best" if near else "tells less",
         })  # fmt: skip
     table = pd.DataFrame(lines)
@@ -163,7 +167,8 @@ def held_periods(plan: LifecyclePlan, earlier: datetime, later: datetime) -> int
 
 def _states(chain: Chain, seen: Sight, share: Floats, period_days: int) -> tuple[State, ...]:
     names = words.names(chain, list(seen.observe))
-    buying, ids = chain.buying(np.eye(chain.n_states)), [chr(65 + s) for s in range(chain.n_states)]
+    ids, usual = [chr(65 + s) for s in range(chain.n_states)], chain.midway
+    buying, onward = chain.buying(usual), chain.following(usual)
     states = []
     for s, name in enumerate(names):
         facts = {"share": float(share[s]), "dwell": float(chain.dwell[s]),
@@ -181,7 +186,7 @@ def _states(chain: Chain, seen: Sight, share: Floats, period_days: int) -> tuple
                 id=ids[s],
                 name=name,
                 words=words.sentence(name, facts, period_days),
-                next=dict(zip(ids, map(float, chain.move[s]), strict=True)),
+                next=dict(zip(ids, map(float, onward[s]), strict=True)),
                 levels=levels,
                 **facts,
             )  # fmt: skip
@@ -197,9 +202,10 @@ def write_learned(
     config, task = plan.config, plan.task
     taught_at, test = splits.moments.teaching[-1], splits.test
     taught = splits.rows.at(taught_at)
-    best = int(trials.loc[trials["state"] == CHOSEN, "states"].iloc[0])
+    best = trials[trials["state"] == CHOSEN].iloc[0]
+    states, steps = int(best["states"]), int(best["steps"])
     codes = seen.codes(taught.X)
-    chain = fit(codes, seen.sizes, best, config.chain.prior)
+    chain = fit(codes, seen.sizes, states, steps, config.chain.prior)
     share = chain.filtered(codes).state[:, -1].mean(axis=0)
     answer = LifecycleAnswer(
         task=task.name, question=task.question, kind=task.kind, output=task.output,
@@ -228,8 +234,11 @@ def write_learned(
         "additivity": float(np.abs(explained.scores - answered.margin).max(initial=0.0)),
         "unseen": seen.unseen,
         "dropped_immature": sum(splits.immature.values()),
-        "tags": {"model_family": "hidden Markov", "states": str(best)},
-        "params": {"states": best, "observe": ", ".join(seen.observe)},
+        "tags": {
+            "model_family": "hidden semi-Markov" if steps > 1 else "hidden Markov",
+            "states": str(states),
+        },
+        "params": {"states": states, "steps": steps, "observe": ", ".join(seen.observe)},
     }
 
 

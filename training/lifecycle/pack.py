@@ -42,6 +42,8 @@ from training.segments.segmentation import learn
 from training.segments.ways.rules import Rules as Named
 
 ADDITIVITY = 1e-6
+LEARNED = ("actions", "actions_order", "next_actions", "conversion", "conversion_reasons")
+"""Tables of the run's folder that the pack shows as they are."""
 WORKED_ROWS = 12
 NOT_ORDERED, NEW = "no order yet", "first heard of within the window"
 
@@ -84,7 +86,7 @@ def write_pack(
         "state": np.array(names)[answers[CANDIDATE].label],
     })  # fmt: skip
     tables["stage_by_state"] = journeys.crossed(alike["stage"], alike["state"])
-    for name in ("actions", "actions_order", "next_actions"):
+    for name in LEARNED:
         if (learned.folder / f"{name}.csv").is_file():
             tables[name] = pd.read_csv(learned.folder / f"{name}.csv")
     case = LifecycleCase(
@@ -127,7 +129,9 @@ def _answers(
     last = found.state[:, -1]
     answers = {
         CANDIDATE: Answered(
-            last.argmax(axis=1), made.chain.buying(last), told(found.loglik[:, 1:], codes, held)
+            last.argmax(axis=1),
+            made.chain.buying(found.step[:, -1]),
+            told(found.loglik[:, 1:], codes, held),
         )
     }
     before, now = contexts(*blocks["taught"]), contexts(paths, codes)
@@ -193,6 +197,7 @@ def _tables(
         "moves": journeys.moves(paths, names), "stays": journeys.stays(paths, names),
         "funnel": journeys.funnel(paths, new, names, steps),
         "ways": journeys.ways(paths, names, goals),
+        "dwell": _dwell(made),
     }  # fmt: skip
     groups = _groups(plan, prepared, made, test, taught, paths)
     if "segment" in groups:
@@ -206,6 +211,16 @@ def _tables(
     finally:
         tables.backend.disconnect()
     return found
+
+
+def _dwell(made: LifecycleBundle) -> pd.DataFrame:
+    """How long stays in each learned state last, in periods."""
+    most = made.codes(made.recorded_answers["X"][:1]).shape[1]
+    stays = made.chain.stays(most)
+    return pd.DataFrame({
+        "state": np.repeat([state.id for state in made.answer.states], most),
+        "periods": np.tile(np.arange(1, most + 1), len(stays)), "probability": stays.ravel(),
+    })  # fmt: skip
 
 
 def _groups(
@@ -267,6 +282,12 @@ def _draw(folder: Path, case: LifecycleCase) -> None:
     title = "What the states show in a period"
     drawing.save(folder, "states", shown,
                  plots.heat(shown, "level", "state", "probability", title))  # fmt: skip
+    drawing.save(folder, "dwell", tables["dwell"], plots.dwell(tables["dwell"]))
     drawing.save(folder, "choice", case.trials, plots.choice(case.trials))
+    if "conversion_reasons" in tables:
+        reasons = tables["conversion_reasons"]
+        title = "What decides each step (share of mean absolute Shapley values)"
+        drawing.save(folder, "conversion", reasons,
+                     plots.heat(reasons, "column", "step", "share", title))  # fmt: skip
     if len(tables["funnel"]):
         drawing.save(folder, "funnel", tables["funnel"], plots.funnel(tables["funnel"]))

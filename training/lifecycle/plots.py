@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from training.plots import COLOURS, axes_of
+from training.plots import COLOURS, LINES, MARKERS, axes_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,13 +40,24 @@ def funnel(table: pd.DataFrame) -> "Figure":
 
 
 def choice(trials: pd.DataFrame) -> "Figure":
-    """What each number of states tells of later periods."""
+    """What each number of states, with stays of so many steps, tells of later periods."""
     figure, axes = axes_of("Number of states", "states", "log-likelihood of later periods")
-    axes.errorbar(trials["states"], trials["loglik"], yerr=trials["standard_error"], marker="o",
-                  color=COLOURS[0], capsize=3)  # fmt: skip
+    for i, (steps, part) in enumerate(trials.groupby("steps")):
+        axes.errorbar(part["states"], part["loglik"], yerr=part["standard_error"], marker="o",
+                      color=COLOURS[i % 5], capsize=3, label=f"{steps} step(s) a stay")  # fmt: skip
     best = trials[trials["state"] == "chosen"]
     axes.scatter(best["states"], best["loglik"], s=220, facecolors="none", edgecolors="black",
                  label="chosen")  # fmt: skip
-    axes.set_xticks(list(trials["states"]))
+    axes.set_xticks(list(dict.fromkeys(trials["states"])))
     axes.legend()
+    return figure
+
+
+def dwell(table: pd.DataFrame) -> "Figure":
+    """How long stays in each state last; tidy: state, periods, probability."""
+    figure, axes = axes_of("How long stays last", "periods", "share of stays")
+    for i, (state, part) in enumerate(table.groupby("state", sort=False)):
+        axes.plot(part["periods"], part["probability"], markersize=4, linestyle=LINES[i // 5 % 5],
+                  marker=MARKERS[(i + i // 5) % 5], color=COLOURS[i % 5], label=state)  # fmt: skip
+    axes.legend(fontsize=8)
     return figure

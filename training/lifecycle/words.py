@@ -27,7 +27,9 @@ def names(chain: Chain, observe: Sequence[str]) -> list[str]:
     """A different name for each state: how often it buys; where others buy alike, more of it."""
     some = [1.0 - own[:, 0] for own in chain.emit]  # of all but orders: where there was no order
     said = [[next(name for least, name in BUYING if p >= least)] for p in some[0]]
-    for s in np.flatnonzero((chain.start[0] >= USUAL) & (chain.dwell <= SHORT)).tolist():
+    for s in np.flatnonzero(
+        (chain.whole(chain.start[0]) >= USUAL) & (chain.dwell <= SHORT)
+    ).tolist():
         said[s] = [ARRIVED]
     more = [_others(own, name) for own, name in zip(some[1:], observe[1:], strict=True)]
     for words in (*more, _lasting(chain.dwell)):

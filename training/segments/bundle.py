@@ -97,7 +97,9 @@ class SegmentsBundle:
     @property
     def inputs(self) -> list[Typed]:
         """The feature columns."""
-        return [(name, "double") for name in self.columns]
+        return [
+            (k.name, "string" if k.dtype == "string" else "double") for k in self.answer.columns
+        ]
 
     @property
     def outputs(self) -> list[Typed]:
@@ -140,8 +142,11 @@ class SegmentsBundle:
         """
         import pandas as pd
 
-        told = self.told(matrix(X, self.columns))
+        told = self.told(self._read(X))
         return pd.DataFrame(told, index=X.index, columns=[name for name, _ in self.outputs])
+
+    def _read(self, X: "pd.DataFrame") -> Floats:
+        return matrix(categories.encoded(X, self.answer.columns), self.columns)
 
     def reasons(self, found: Explanation, row: int) -> list[tuple[int, str]]:
         """Columns of an explained row by falling contribution, each with its sentence."""
@@ -152,7 +157,7 @@ class SegmentsBundle:
 
     def reasons_frame(self, X: "pd.DataFrame", top: int) -> list[list[str]]:
         """For each row the ``top`` largest contributions, each as a short sentence."""
-        found = self.explain(matrix(X, self.columns))
+        found = self.explain(self._read(X))
         return [
             [text for j, text in self.reasons(found, i)[:top] if found.contributions[i, j] != 0.0]
             for i in range(len(X))

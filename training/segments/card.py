@@ -13,6 +13,7 @@ from training.segments.choose import FITS
 from training.segments.config import SegmentsPlan
 from training.segments.judge import MEANING
 from training.segments.profile import LEAST_SHOWN
+from training.segments.reach import ANY
 
 SHOWN = (
     "way", "columns", "segments", "score", "told", "ari", "jaccard_low", "smallest", "silhouette",
@@ -35,6 +36,8 @@ class SegmentsCase(Case):
     segments: pd.DataFrame
     moved: dict[str, pd.DataFrame]
     alarm: pd.DataFrame
+    reach: pd.DataFrame | None
+    """Share of each segment that may be spoken to by channel; None: the source has no consents."""
     followed: pd.DataFrame | None
     known: float
     """Share of customers with a value in every column."""
@@ -164,7 +167,7 @@ def _principles(case: SegmentsCase) -> Section:
         f"segments, AUC of buying {metric('buying_auc'):.3f}",
         "measurable": f"{case.known:.1%} of customers have a value in every column",
         "actionable": f"any two segments have means outside each other's intervals in at least "
-        f"{least} columns beyond R, F, M; reach by channel is for the consents to say",
+        f"{least} columns beyond R, F, M; {_reach(case)}",
         "distinct": f"{metric('segments'):.0f} segments, the smallest "
         f"{metric('smallest_share'):.2%} of customers",
         "stable": f"adjusted Rand index {metric('bootstrap_ari'):.3f} over refits, "
@@ -175,13 +178,25 @@ def _principles(case: SegmentsCase) -> Section:
     return Section("Principles", [text], pairs(facts))
 
 
+def _reach(case: SegmentsCase) -> str:
+    if case.reach is None or case.reach[ANY].isna().all():
+        return "the source does not say who may be spoken to"
+    lowest = case.reach.loc[case.reach[ANY].idxmin()]
+    return (
+        f"of the least reachable segment, {lowest['segment']}, {lowest[ANY]:.1%} may be spoken to "
+        "(reach.csv, by channel)"
+    )
+
+
 def _stability(case: SegmentsCase) -> Section:
     text = (
         f"Jaccard similarity of each segment to its counterpart over {case.plan.config.refits} "
         "refits on resampled customers; under 0.5 a segment dissolves, over 0.85 it is highly "
-        "stable (Hennig 2007). Confidence in replies is learned from the same refits."
+        "stable (Hennig 2007). Confidence in replies is learned from the same refits. stayed: "
+        "share of its customers who are still in it a cutoff later."
     )
-    return Section("Stability", [text], case.stability, ("stability",))
+    table = case.stability.astype(object).where(case.stability.notna(), "not shown")
+    return Section("Stability", [text], table, ("stability",))
 
 
 def _profile(case: SegmentsCase) -> Section:

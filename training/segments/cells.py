@@ -79,10 +79,16 @@ class Cells:
         """Squared distances to every cell, shape (n_rows, n_cells)."""
         found = np.empty((len(Z), len(self.segment)))
         for cell in range(len(self.segment)):
-            away = Z - self.centre[cell]
-            gap = np.maximum(self.lower[cell] - Z, 0.0) + np.maximum(Z - self.upper[cell], 0.0)
-            terms = gap**2 + away * (away @ self.precision[cell])
-            found[:, cell] = self.offset[cell] + terms.sum(axis=1)
+            low, high, P = self.lower[cell], self.upper[cell], self.precision[cell]
+            found[:, cell] = self.offset[cell]
+            held = np.isfinite(low) | np.isfinite(high)
+            if held.any():
+                own = Z[:, held]
+                gap = np.maximum(low[held] - own, 0.0) + np.maximum(own - high[held], 0.0)
+                found[:, cell] += (gap**2).sum(axis=1)
+            if P.any():
+                away = Z - self.centre[cell]
+                found[:, cell] += np.einsum("nj,nj->n", away, away @ P)
         return found
 
     def nearest(self, Z: Floats) -> tuple[Ints, Ints, Floats]:

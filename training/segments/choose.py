@@ -9,6 +9,7 @@ penalty for each segment. Outcomes choose between segmentations; none is learned
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from training.segments.config import ChooseConfig
 from training.segments.profile import LEAST_SHOWN
 from training.segments.segmentation import Learned, learn
 from training.segments.stability import bootstrap
+from training.segments.trials import Trials
 from training.segments.ways import Way
 from training.segments.ways.mixture import Mixture
 from training.splits import Splits
@@ -120,9 +122,15 @@ def choose(
     value: str,
     config: ChooseConfig,
     seed: int,
+    kept: Trials,
     report: Callable[[int, int], None],
 ) -> tuple[Part, pd.DataFrame]:
     """The chosen way, filled in, and the table of all trials.
+
+    Parameters
+    ----------
+    kept
+        What trials of this very study found before an interruption.
 
     Raises
     ------
@@ -150,7 +158,8 @@ def choose(
         known = part.model_dump_json()
         again = known in tried
         if not again:
-            found = _tried(part, studied, splits.columns, value, config, seed)
+            look = partial(_tried, part, studied, splits.columns, value, config, seed)
+            found = kept.found(known, look)
             tried[known] = part, {"trial": len(tried), **said, **found}
             report(len(tried), config.trials)
         line = tried[known][1]

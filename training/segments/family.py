@@ -17,6 +17,7 @@ from training.segments.judge import METRICS, UNDIRECTED, WITHOUT_CHAMPION
 from training.segments.learned import chosen, write_learned
 from training.segments.lineage import lineage
 from training.segments.pack import write_pack
+from training.segments.trials import Trials
 
 
 class SegmentsFamily:
@@ -56,18 +57,20 @@ class SegmentsFamily:
     ) -> Published:
         """Published under the run's key, recognised if there."""
         before = lineage(place, plan, plan.learn_key(prepared.features))
+        kept = Trials(place.store / "studies" / f"{before.inputs}.jsonl")
 
         def write(folder: Path) -> dict[str, Any]:
             with progress.stage("spend"):
                 splits = read_splits(plan, prepared)
             with progress.stage("choose"):
                 part, trials = chosen(
-                    plan, splits, lambda done, total: progress.step(done, total, "trial")
+                    plan, splits, kept, lambda done, total: progress.step(done, total, "trial")
                 )
             with progress.stage("learn"):
                 return write_learned(folder, plan, splits, part, trials, before, place.keys)
 
         published = publish(place.store / "runs" / plan.config.name, before.key, write)
+        kept.forget()
         if not published.fresh:
             for name, _ in self.stages:
                 with progress.stage(name):

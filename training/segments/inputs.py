@@ -44,10 +44,26 @@ def check_columns(config: SegmentsConfig, schema: Sequence[FeatureColumn]) -> No
         asked[f"ways, {part.use}"] = resolve(WAYS, part).columns()
     problems = [
         f"{place}: no column {name!r} among the features; add its set below `features:`"
-        if name not in known else f"{place}: {name!r} holds words; segments need numbers"
-        for place, columns in asked.items()
-        for name in columns
-        if name not in known or known[name].dtype == "string"
+        for place, columns in asked.items() for name in columns if name not in known
     ]  # fmt: skip
+    worded = {
+        f"ways, {part.use}": set(getattr(resolve(WAYS, part).config, "words", ()))
+        for part in config.ways
+    }
+    for place, columns in asked.items():
+        for name in columns:
+            if name in known and known[name].sensitivity == "audit":
+                problems.append(f"{place}: {name!r} is kept for audits; nothing learns from it")
+                continue
+            said, words = (
+                name in worded.get(place, ()),
+                name in known and known[name].dtype == "string",
+            )
+            if name in known and words != said:
+                problems.append(
+                    f"{place}: {name!r} holds words; only rules.Rules takes them, below `words:`"
+                    if words
+                    else f"{place}: {name!r} holds numbers, cut it by quantiles or values"
+                )
     if problems:
         raise ConfigError.listing("the segmentation does not fit its features", problems)

@@ -26,6 +26,7 @@ from training.segments.stability import (
     bootstrap,
     with_confidence,
 )
+from training.segments.trials import Trials
 from training.segments.ways import Way
 from training.segments.ways.rules import Rules
 from training.splits import Splits
@@ -150,7 +151,9 @@ def write_learned(
     _by_segment(made, names).to_csv(folder / "stability.csv", index=False)
     numbers = [k.name for k in splits.columns if k.dtype != "string" and k.name in test.X]
     for name, block in (("test", test), ("taught", taught)):
-        block.X[numbers].to_parquet(folder / f"{name}_rows.parquet")
+        coded = pd.DataFrame(made.segmentation.rows(block.X), block.X.index,
+                             made.segmentation.columns)  # fmt: skip
+        block.X[numbers].assign(**coded).to_parquet(folder / f"{name}_rows.parquet")
     explained = made.segmentation.explain(golden)
     margin = made.segmentation.assign(golden).margin
     return {
@@ -204,10 +207,10 @@ def _by_segment(made: Made, names: Sequence[str]) -> pd.DataFrame:
 
 
 def chosen(
-    plan: SegmentsPlan, splits: Splits, report: Callable[[int, int], None]
+    plan: SegmentsPlan, splits: Splits, kept: Trials, report: Callable[[int, int], None]
 ) -> tuple[Part, pd.DataFrame]:
     """What the study chooses."""
     config = plan.config
     return choose(
-        splits, config.ways, config.columns, config.value, config.choose, config.seed, report
+        splits, config.ways, config.columns, config.value, config.choose, config.seed, kept, report
     )

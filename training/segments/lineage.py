@@ -61,7 +61,10 @@ def _followed(place: Workspace, plan: SegmentsPlan, inputs: str) -> SegmentsBund
 
 
 def names_of(made: SegmentsBundle) -> tuple[Named, ...]:
-    """The segments of a version as they are to be known again, but for empty ones."""
+    """The segments of a version as they are to be known again, by columns of numbers.
+
+    Empty ones are left out, and those that only words tell apart: rules name them anew.
+    """
     return tuple(
         Named(
             id=segment.id,
@@ -69,7 +72,7 @@ def names_of(made: SegmentsBundle) -> tuple[Named, ...]:
             like={n: round(v, 4) for n, v in segment.medians.items() if n in made.columns},
         )
         for segment in made.answer.segments
-        if segment.customers
+        if segment.customers and set(segment.medians) & set(made.columns)
     )
 
 

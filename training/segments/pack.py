@@ -20,7 +20,7 @@ from training.gates import CANDIDATE, CHAMPION, gate_results
 from training.keys import verifying_key
 from training.pipeline import Prepared
 from training.segments import card, plots
-from training.segments.baselines import baselines
+from training.segments.baselines import RFM, baselines
 from training.segments.bundle import SegmentsBundle
 from training.segments.card import SegmentsCase
 from training.segments.config import SegmentsPlan
@@ -28,6 +28,7 @@ from training.segments.judge import compare
 from training.segments.lineage import names_of
 from training.segments.matching import Followed, follow, migration, warnings
 from training.segments.profile import LEAST_SHOWN, examples, withheld
+from training.segments.reach import reached
 
 ADDITIVITY = 1e-6
 WORKED_ROWS = 12
@@ -84,13 +85,20 @@ def write_pack(
     profile = pd.read_csv(learned.folder / "profile.csv")
     small = [s.id for s in made.answer.segments if s.customers < LEAST_SHOWN]
     profile.loc[profile["segment"].isin(small), list(TOLD)] = np.nan
-    typical = examples(X, made.columns, made.segmentation.labels(X), len(ids))
+    numbers = [k.name for k in made.answer.columns if k.dtype != "string"] or list(RFM)
+    typical = examples(X, numbers, made.segmentation.labels(X), len(ids))
+    by_channel = reached(
+        plan, prepared, tables["test"][c.CUSTOMER].to_numpy(np.int64), test.segment, ids
+    )
     typical["segment"] = [ids[s] for s in typical["segment"]]
     case = SegmentsCase(
         plan=plan, prepared=prepared, learned=learned, gates=gates, champion_note=note,
         code=pack.code_state(), judged=judged, answer=made.answer,
         trials=pd.read_csv(learned.folder / "search.csv"),
-        stability=pd.read_csv(learned.folder / "stability.csv"),
+        stability=pd.read_csv(learned.folder / "stability.csv").assign(
+            stayed=_stayed(history, len(ids))
+        ),
+        reach=by_channel,
         profile=profile, apart=apart, examples=typical,
         segments=_segments(made, tables["test"], worth),
         moved={name: withheld(table, MOVED) for name, table in moved.items()},
@@ -125,6 +133,9 @@ def _against(
     lacking = [name for name in champion.columns if name not in rows["test"]]
     if lacking:
         return f"the champion needs columns that this run lacks: {', '.join(lacking)}", None, []
+    words = {k.name: k.levels for k in made.answer.columns}
+    if any(k.levels != words.get(k.name, ()) for k in champion.answer.columns):
+        return "the champion's words have other codes than this run's", None, []
     for name, table in tables.items():
         table[CHAMPION] = champion.segmentation.labels(rows[name])
     segments = [segment.id for segment in champion.answer.segments]
@@ -141,6 +152,17 @@ def _at(history: pd.DataFrame, back: int | None) -> tuple[pd.DataFrame, pd.DataF
         keyed[keyed[c.CUTOFF] == moment].drop(columns=c.CUTOFF) for moment in (first, second)
     )
     return before, after
+
+
+def _stayed(history: pd.DataFrame, k: int) -> np.ndarray:
+    """Share of each segment's customers who are still in it at the next teaching cutoff."""
+    at = history.pivot_table(index=c.CUSTOMER, columns=c.CUTOFF, values="segment").to_numpy()
+    before, after = at[:, :-2].ravel(), at[:, 1:-1].ravel()
+    known = ~np.isnan(before) & ~np.isnan(after)
+    was, kept = before[known].astype(int), before[known] == after[known]
+    size = np.bincount(was, minlength=k)
+    stayed: np.ndarray = np.bincount(was, kept, minlength=k) / np.maximum(size, 1)
+    return np.where(size < LEAST_SHOWN, np.nan, stayed)
 
 
 def _pyfunc_difference(made: SegmentsBundle) -> float:
@@ -208,6 +230,8 @@ def _tables(folder: Path, case: SegmentsCase, made: SegmentsBundle, test: pd.Dat
         "stability": case.stability, "examples": case.examples,
     }.items():  # fmt: skip
         table.to_csv(folder / f"{name}.csv", index=False)
+    if case.reach is not None:
+        case.reach.to_csv(folder / "reach.csv", index=False)
     if case.followed is not None:
         case.followed.to_csv(folder / "followed.csv", index=False)
     lines = [named.model_dump() for named in names_of(made)]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from features.schema import FeatureColumn
 from training.arrays import packed, unpacked
-from training.contract import Explanation, Floats
+from training.contract import Explanation, Floats, matrix
 from training.segments.cells import Cells, Ints
 from training.segments.space import GRID, Space
 from training.segments.ways import Way
@@ -77,8 +77,7 @@ class Segmentation:
 
     def rows(self, X: pd.DataFrame) -> Floats:
         """The segmentation's columns of a frame, shape (n_rows, n_columns)."""
-        found: Floats = X[list(self.columns)].to_numpy(np.float64)
-        return found
+        return matrix(X[list(self.columns)], self.columns)
 
     def labels(self, X: pd.DataFrame) -> Ints:
         """Segments of the rows of a frame."""
@@ -99,9 +98,9 @@ class Segmentation:
     def least_changes(self, X: Floats) -> list[Change | None]:
         """For each row the least change of one column that moves it to another segment.
 
-        Each column is tried at the quantiles of what customers have, outwards from the row's own
-        value, then the border is found by halving. Least is in robust deviations. None where no
-        single column moves the row.
+        Each column of numbers is tried at the quantiles of what customers have, outwards from the
+        row's own value, then the border is found by halving. Least is in robust deviations. None
+        where no single column moves the row.
         """
         return [self._least_change(row) for row in X]
 
@@ -111,6 +110,8 @@ class Segmentation:
         best: Change | None = None
         least = np.inf
         for j, column in enumerate(self.columns):
+            if self.space.words(j):
+                continue
             tried = np.tile(row, (GRID, 1))
             tried[:, j] = self.space.grid[:, j]
             Z = self.space.scaled(tried)
@@ -119,7 +120,9 @@ class Segmentation:
             if not moved.any():
                 continue
             reached = int(np.flatnonzero(moved)[np.argmin(away[moved])])
-            z, found = self._border(now, j, float(Z[reached, j]), segment)
+            z, found = float(Z[reached, j]), int(self.cells.assign(Z[[reached]])[0])
+            if now[j] != self.space.missing[j] or not now[j]:
+                z, found = self._border(now, j, z, segment)
             if abs(z - now[j]) < least:
                 least = abs(z - now[j])
                 there = now.copy()
@@ -181,11 +184,11 @@ def learn(
 
     declared = {column.name: column for column in schema}
     columns = [declared[name] for name in way.columns()]
-    rows = X[[k.name for k in columns]].to_numpy(np.float64)
+    rows = matrix(X[list(way.columns())], way.columns())
     worth = np.nan_to_num(X[value].to_numpy(np.float64))
     order = np.lexsort((worth, *rows.T[::-1]))
     rows, worth = rows[order], worth[order]
-    space, left_out = Space.fit(rows, columns)
+    space, left_out = Space.fit(rows, columns, missing_apart=way.nature == "rules")
     rows = rows[:, [k.name in space.columns for k in columns]]
     with threadpool_limits(1):  # sums over threads differ in their last bits from run to run
         cells = way.fit(space, space.scaled(rows), seed=seed)

@@ -83,5 +83,7 @@ def said(column: FeatureColumn, value: float, currency: str) -> str:
     """A value with its unit; what a missing one says."""
     if np.isnan(value):
         return f"unknown ({column.missing})"
+    if column.dtype == "string":
+        return column.levels[int(value)]
     unit = {"ratio": "", "currency": currency}.get(column.unit, column.unit)
     return f"{value:,.2f}".rstrip("0").rstrip(".") + (f" {unit}" if unit else "")

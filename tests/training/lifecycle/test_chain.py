@@ -1,4 +1,4 @@
-"""The hidden Markov model against sums over all paths, known truths and orders of rows."""
+"""The hidden (semi-)Markov model against sums over all paths, known truths and orders of rows."""
 
 from itertools import product
 
@@ -8,7 +8,8 @@ import pytest
 from features.errors import DataError
 from training.arrays import packed, unpacked
 from training.lifecycle import words
-from training.lifecycle.chain import Chain, Taught, _guess, _step, fit
+from training.lifecycle.chain import Chain
+from training.lifecycle.fitting import Taught, _guess, _step, fit
 from training.lifecycle.sequences import codes_of, shares, sizes_of, words_of_levels
 
 TRUE = Chain(
@@ -112,12 +113,12 @@ def test_fitting_never_loses_and_finds_the_truth() -> None:
     """Each step raises the log-posterior; moves and levels of 1,500 customers come back."""
     state, levels = drawn(TRUE, 1_500, 12, 0)
     taught = Taught.of(levels, (3, 4))
-    chain, before = _guess(taught, 3), -np.inf
+    chain, before = _guess(taught, 3, 1), -np.inf
     for _ in range(15):
         chain, loglik = _step(chain, taught, 1.0)
         assert loglik >= before - 1e-9
         before = loglik
-    found = fit(levels, (3, 4), 3, 1.0)
+    found = fit(levels, (3, 4), 3, 1, 1.0)
     assert found.move == pytest.approx(TRUE.move, abs=0.03)
     assert found.start == pytest.approx(TRUE.start, abs=0.06)
     for emit, true in zip(found.emit, TRUE.emit, strict=True):
@@ -128,20 +129,66 @@ def test_fitting_never_loses_and_finds_the_truth() -> None:
     assert hits[0] > hits[1] - 0.01
 
 
+def stepped(steps: int) -> Chain:
+    """The same truth, each stay of equal steps one after the other."""
+    return Chain(np.repeat(TRUE.start, steps, axis=1) / steps, TRUE.move, TRUE.emit)
+
+
+def test_a_stay_of_steps_is_a_longer_chain_of_states_that_show_alike(holed: np.ndarray) -> None:
+    """Against the plain model over all steps, and sums over the lengths that stays can have."""
+    own = stepped(3)
+    flat = Chain(own.start, own.onward, tuple(np.repeat(e, 3, axis=0) for e in own.emit))
+    one, other = own.filtered(holed), flat.filtered(holed)
+    assert one.loglik == pytest.approx(other.loglik)
+    assert one.state == pytest.approx(other.state.reshape(*holed.shape[:2], 3, 3).sum(axis=-1))
+    assert own.buying(one.step[:, -1]) == pytest.approx(flat.buying(other.step[:, -1]))
+    stays = own.stays(400)
+    assert stays.sum(axis=1) == pytest.approx(1.0, abs=1e-3)
+    assert stays @ np.arange(1, 401) == pytest.approx(own.dwell, rel=0.03)
+    inside = np.linalg.matrix_power(own.onward[3:6, 3:6], 7)
+    assert stays[1, 7] == pytest.approx(inside[0, 2] * (1 - own.move[1, 1]))
+    last = np.argsort(-one.state[:, -1], axis=1, kind="stable")
+    base, moved = own.evidence(holed, last[:, 0], last[:, 1])
+    rows, state = np.arange(len(holed)), one.state[:, -1]
+    odds = np.log(state[rows, last[:, 0]] / state[rows, last[:, 1]])
+    assert base + moved.sum(axis=(1, 2)) == pytest.approx(odds, abs=1e-12)
+
+
+def test_steps_are_learned_together_and_told_from_a_geometric_stay() -> None:
+    """No step loses; of stays of two steps the later customers say so, of one step too."""
+    taught, steps = {}, {}
+    for true in (1, 2):
+        made = stepped(true)
+        flat = Chain(made.start, made.onward, tuple(np.repeat(e, true, axis=0) for e in made.emit))
+        taught[true], later = (drawn(flat, n, 12, s)[1] for n, s in ((700, 1), (700, 2)))
+        told = {k: fit(taught[true], (3, 4), 3, k, 1.0).filtered(later).loglik.sum()
+                for k in (1, 2)}  # fmt: skip
+        steps[true] = max(told, key=lambda k: told[k])
+    assert steps == {1: 1, 2: 2}
+    sequences, before = Taught.of(taught[2], (3, 4)), -np.inf
+    chain = _guess(sequences, 3, 2)
+    for _ in range(10):
+        chain, loglik = _step(chain, sequences, 1.0)
+        assert loglik >= before - 1e-9
+        before = loglik
+    assert chain.move.sum(axis=1) == pytest.approx(1.0)
+    assert chain.onward.sum(axis=1) == pytest.approx(1.0)
+
+
 def test_order_of_customers_changes_no_bit_and_states_fall_in_activity() -> None:
     """Shuffled customers give the same arrays, which survive being written."""
     levels = drawn(TRUE, 200, 6, 5)[1]
-    one = fit(levels, (3, 4), 3, 1.0)
-    two = fit(levels[np.random.default_rng(1).permutation(200)], (3, 4), 3, 1.0)
+    one = fit(levels, (3, 4), 3, 2, 1.0)
+    two = fit(levels[np.random.default_rng(1).permutation(200)], (3, 4), 3, 2, 1.0)
     back = Chain.of(unpacked(packed(one.arrays())))
     for name, values in one.arrays().items():
         assert np.array_equal(values, two.arrays()[name])
         assert np.array_equal(values, back.arrays()[name])
-    assert (np.diff(one.buying(np.eye(3))) <= 0).all()
+    assert (np.diff(one.buying(one.midway)) <= 0).all()
     assert len(set(words.names(one, ["orders", "visits"]))) == 3
 
 
 def test_fewer_sequences_than_states_are_refused() -> None:
     """With the remedy."""
     with pytest.raises(DataError, match=r"lower chain\.states"):
-        fit(np.zeros((30, 4, 1), np.int64), (2,), 2, 1.0)
+        fit(np.zeros((30, 4, 1), np.int64), (2,), 2, 1, 1.0)

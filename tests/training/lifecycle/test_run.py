@@ -42,7 +42,7 @@ PIPELINE: dict[str, Any] = SHIPPED | {
         {"use": "periods.Periods", "config": {"days": 30, "count": 9}, "columns": COUNTED},
         *SHIPPED["features"][1:],
     ],
-    "chain": {"observe": ["orders", "visits", "praise"], "states": [2, 3]},
+    "chain": {"observe": ["orders", "visits", "praise"], "states": [2, 3], "steps": [1]},
     "bootstrap": 20,
     "gates": {"loglik": {"beats_baseline": True}, "roc_auc": {"min": 0.5, "champion_margin": 0.5}},
 }  # fmt: skip
@@ -96,14 +96,17 @@ def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
     assert metrics["value"].notna().all()
     card = (pack.folder / "CARD.md").read_text()
     for title in ("Stages", "Learned states", "Why so many states", "KPIs by stage", "Funnel",
-                  "RFM segments and stages", "Next likely action"):  # fmt: skip
+                  "RFM segments and stages", "Next likely action",
+                  "What decides each step"):  # fmt: skip
         assert f"## {title}\n" in card
     assert "advocacy: the source does not show praise" in card
     kpis = pd.read_csv(pack.folder / "kpis.csv")
     assert (kpis["customers"].dropna() >= 20).all()
     assert kpis.loc[kpis["value"].isna(), "note"].ne("told").all()
+    assert kpis.set_index("kpi").loc["clv", "note"] == "the source brings no derived"
     assert set(kpis["by"]) == {"everyone", "stage", "state", "segment"}
-    for name in ("ways", "channel_funnel", "rfm_by_stage", "actions", "next_actions"):
+    for name in ("ways", "channel_funnel", "rfm_by_stage", "actions", "next_actions",
+                 "conversion", "conversion_reasons"):  # fmt: skip
         assert len(pd.read_csv(pack.folder / f"{name}.csv"))
     crossed = pd.read_csv(pack.folder / "rfm_by_stage.csv").set_index("group")
     cells = [str(cell) for cell in crossed.to_numpy().ravel()]
@@ -155,9 +158,9 @@ def test_the_served_answers_are_those_of_training(work: Workspace) -> None:
 
 
 def test_a_champion_is_set_beside(work: Workspace) -> None:
-    """Another number of states, judged on the same customers by who buys."""
+    """Another number of states and steps, judged on the same customers by who buys."""
     plan, prepared, run = learned(work)
-    _, _, other = learned(work, "chain.states=[2, 2]")
+    _, _, other = learned(work, "chain.states=[2, 2]", "chain.steps=[2]")
     pack = build_pack(work, plan, prepared, run, bundle(work, other.folder))
     metrics = pd.read_csv(pack.folder / "metrics.csv")
     own = metrics[metrics["answer"] == "champion"]

@@ -1,6 +1,7 @@
 """What choosing and judging are made of: measures, the study, names, matching, migration."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,23 +13,25 @@ from features.errors import ConfigError, DataError
 from features.settings import Part
 from tests.training.segments.samples import ACTIVITY, SCHEMA, VALUE, customers, splits
 from tests.training.segments.test_ways import PARTS, made
+from training.segments import choose as choosing
 from training.segments import profile, quality, words
 from training.segments.baselines import PlainKMeans, QuintileSum, baselines
 from training.segments.choose import FITS, choose, filled, pairs, searched
 from training.segments.config import ChooseConfig, Named
 from training.segments.judge import compare, of_customers
 from training.segments.matching import follow, kept_names, letters, migration
+from training.segments.trials import Trials
 
 OPEN = Part(use="kmeans.KMeans")
 COLUMNS = {"activity": ACTIVITY}
 
 
-def chosen(**more: object) -> tuple[Part, pd.DataFrame]:
+def chosen(kept: Path | None = None, **more: object) -> tuple[Part, pd.DataFrame]:
     """A small study over two ways."""
     config = ChooseConfig(**{"trials": 6, "k": (2, 5), "bootstrap": 4, "smallest": 0.02,
                              "penalty": 0.0, **more})  # fmt: skip
     ways = (OPEN, Part(use="rules.Rules"))
-    return choose(splits(), ways, COLUMNS, VALUE, config, 3, lambda *_: None)
+    return choose(splits(), ways, COLUMNS, VALUE, config, 3, Trials(kept), lambda *_: None)
 
 
 def test_the_study_finds_the_types_and_says_why() -> None:
@@ -43,9 +46,32 @@ def test_the_study_finds_the_types_and_says_why() -> None:
     best = table[table["state"] == "chosen"].iloc[0]
     fits = table[table["reason"] == FITS]
     assert best["score"] == fits["score"].max()
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in a trial: what was found is kept, the rest is tried, and the choice is the same."""
+    kept, asked = tmp_path / "studies" / "key.jsonl", []
+    whole = choosing._tried
+
+    def look(part: Part, *rest: object) -> dict[str, object]:
+        asked.append(part)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return whole(part, *rest)
+
+    monkeypatch.setattr(choosing, "_tried", look)
+    with pytest.raises(KeyboardInterrupt):
+        chosen(kept)
+    kept.write_text(kept.read_text() + '\n["cut off')
+    part, table = chosen(kept)
+    assert len(asked) == 4 + len(table) - 3
     again, same = chosen()
     assert again == part
     pd.testing.assert_frame_equal(same, table)
+    Trials(kept).forget()
+    assert not kept.exists()
 
 
 def test_demands_come_before_the_score() -> None:
@@ -61,7 +87,16 @@ def test_nothing_learned_is_an_error_with_the_reasons() -> None:
         "algorithm": "dbscan", "reach": 1e-9, "columns": list(ACTIVITY),
     })  # fmt: skip
     with pytest.raises(DataError, match="finds no crowd"):
-        choose(splits(), (lonely,), COLUMNS, VALUE, ChooseConfig(trials=1), 3, lambda *_: None)
+        choose(
+            splits(),
+            (lonely,),
+            COLUMNS,
+            VALUE,
+            ChooseConfig(trials=1),
+            3,
+            Trials(None),
+            lambda *_: None,
+        )
 
 
 def test_pairs_never_reach_into_the_future() -> None:

@@ -11,7 +11,8 @@ import yaml
 
 from features.errors import ConfigError
 from features.progress import Progress
-from features.settings import Workspace
+from features.settings import Workspace, resolve
+from features.snapshot import SETS
 from features.store import Published
 from tests.worlds import CONFIGS
 from training import bundle as common
@@ -21,6 +22,7 @@ from training.pack import build_pack
 from training.record import Record
 from training.segments.bundle import SegmentsBundle
 from training.segments.family import FAMILY
+from training.segments.inputs import check_columns
 
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range:pandas.errors.Pandas4Warning")
 
@@ -218,6 +220,32 @@ def test_what_does_not_fit_is_refused_before_data_are_read(
     """Each mistake by name."""
     with pytest.raises(ConfigError, match=said):
         planned(place, setting)
+
+
+VIEWS = sorted(path.name for path in CONFIGS.glob("segments_*.yaml"))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_view_fits_the_features_that_it_lists(name: str, place: Workspace) -> None:
+    """Rules name columns that are there, words as words; each view is a model of its own."""
+    plan = pipeline.load_plan(place, CONFIGS / name, ())
+    assert plan.config.name == name.removesuffix(".yaml")
+    schema = [k for part in plan.config.features for k in resolve(SETS, part).columns()]
+    check_columns(plan.config, schema)
+
+
+def test_words_and_audit_attributes_are_refused_by_name(place: Workspace) -> None:
+    """Each where it stands, with what to do."""
+    rules = {"values": {"profile__age_years": [30], "profile__region": [1]}, "quantiles": {},
+             "words": ["rfm__recency_days"], "rules": []}  # fmt: skip
+    ways = f"ways=[{{use: rules.Rules, config: {json.dumps(rules)}}}]"
+    plan = pipeline.load_plan(place, CONFIGS / "segments_people.yaml", (ways,))
+    schema = [k for part in plan.config.features for k in resolve(SETS, part).columns()]
+    with pytest.raises(ConfigError) as error:
+        check_columns(plan.config, schema)
+    for said in ("'profile__age_years' is kept for audits", "'profile__region' holds words",
+                 "'rfm__recency_days' holds numbers"):  # fmt: skip
+        assert said in str(error.value)
 
 
 def test_columns_that_are_not_there_are_all_named(work: Workspace) -> None:

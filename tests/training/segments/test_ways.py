@@ -10,8 +10,10 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from features.errors import ConfigError, DataError
+from features.schema import FeatureColumn
 from features.settings import Part, resolve
 from tests.training.segments.samples import ACTIVITY, SCHEMA, VALUE, customers
+from training.categories import encoded
 from training.segments.choose import WAYS
 from training.segments.segmentation import Segmentation, learn
 from training.segments.space import Space
@@ -67,6 +69,23 @@ def test_too_few_customers_are_refused_with_a_remedy(part: Part) -> None:
     for few in (X.iloc[:1], pd.concat([X.iloc[:1]] * 30)):
         with pytest.raises(DataError, match="use other columns or bring more customers"):
             made(part, few)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda p: p.use)
+def test_a_set_without_values_is_refused_with_a_remedy(part: Part) -> None:
+    """Every column that a way looks at is missing for everybody."""
+    X = customers(60)[0].assign(**dict.fromkeys(resolve(WAYS, part).columns(), np.nan))
+    with pytest.raises(
+        DataError, match=r"do not differ in any column(.|\n)*no customer has a value"
+    ):
+        made(part, X)
+
+
+def test_a_rule_over_a_column_without_values_is_refused_with_a_remedy() -> None:
+    """Rules cannot be read where nothing is known: the column is named."""
+    X = customers(60)[0].assign(rfm__recency_days=np.nan)
+    with pytest.raises(DataError, match=r"\['rfm__recency_days'\]; cut others"):
+        made(Part(use="rules.Rules"), X)
 
 
 def test_fewer_different_customers_than_segments() -> None:
@@ -168,10 +187,77 @@ def test_density_has_an_other_group() -> None:
         ({"rules": [{"name": "x", "where": {"nothing": [1, 1]}}]}, "nothing has 1 band"),
         ({"quantiles": {"a": [0.5, 0.2]}, "rules": []}, "cuts must rise"),
         ({"quantiles": {"a": [0.5, 1.2]}, "rules": []}, "between 0 and 1"),
-        ({"quantiles": {"a": [0.5]}, "values": {"a": [2.0]}, "rules": []}, "by quantiles and by"),
+        (
+            {"quantiles": {"a": [0.5]}, "values": {"a": [2.0]}, "rules": []},
+            "stand in two of quantiles",
+        ),
+        ({"words": ["a"], "rules": [{"name": "x", "where": {"a": [1, 2]}}]}, "a holds words"),
+        ({"values": {"a": [2.0]}, "rules": [{"name": "x", "where": {"a": []}}]}, "2 band"),
+        ({"values": {"a": [2.0]}, "rules": [{"name": "x", "where": {"a": ["b"]}}]}, "2 band"),
     ],
 )
 def test_rules_that_do_not_fit_are_refused(config: dict[str, Any], said: str) -> None:
     """Each mistake by name."""
     with pytest.raises(ConfigError, match=said):
         resolve(WAYS, Part(use="rules.Rules", config=config))
+
+
+PLACED = [
+    *SCHEMA,
+    FeatureColumn(name="profile__region", dtype="string", unit="category", meaning="region",
+                  missing="not declared", levels=("south", "north", "east", "west")),
+    FeatureColumn(name="profile__age_years", unit="years", meaning="age", missing="not declared",
+                  low=0, high=120),
+]  # fmt: skip
+
+
+def placed(n: int = 300) -> pd.DataFrame:
+    """Customers with a region and an age, some of them unknown."""
+    rng = np.random.default_rng(4)
+    region = rng.choice([*PLACED[-2].levels, None], n)
+    X = customers(n)[0].assign(profile__age_years=rng.integers(18, 90, n).astype(float))
+    X.loc[rng.random(n) < 0.2, "profile__age_years"] = np.nan
+    return encoded(X.assign(profile__region=region), PLACED)
+
+
+def test_rules_over_words_and_unknown_values_are_those_of_a_plain_loop() -> None:
+    """The first rule that fits; unknown is a word, and band 0; nothing counts as the median."""
+    config = {
+        "quantiles": {}, "values": {"profile__age_years": [30, 60]}, "words": ["profile__region"],
+        "rules": [
+            {"name": "young north", "where": {"profile__region": ["north", "west"],
+                                              "profile__age_years": [1, 1]}},
+            {"name": "north", "where": {"profile__region": ["north"]}},
+            {"name": "nowhere", "where": {"profile__region": ["unknown"]}},
+            {"name": "ageless", "where": {"profile__age_years": [0, 0]}},
+        ],
+    }  # fmt: skip
+    X, way = placed(), Rules(RulesConfig.model_validate(config))
+    found = learn(way, X, PLACED, VALUE, seed=1)
+    at = {int(place): way.names[s] for s, place in enumerate(found.places)}
+    labels = [at[s] for s in found.segmentation.labels(X)]
+
+    def by_hand(region: object, age: float) -> str:
+        if region in ("north", "west") and age < 30:
+            return "young north"
+        if region == "north":
+            return "north"
+        if not isinstance(region, str):
+            return "nowhere"
+        return "ageless" if np.isnan(age) else "lost"
+
+    wanted = [by_hand(*row) for row in X[["profile__region", "profile__age_years"]].to_numpy()]
+    assert labels == wanted
+    assert set(wanted) == {"young north", "north", "nowhere", "ageless", "lost"}
+    made = found.segmentation
+    rows = made.rows(X)
+    again = Segmentation.load(made.save())
+    assert np.array_equal(again.labels(X), made.labels(X))
+    told = made.explain(rows)
+    assert told.scores == pytest.approx(made.assign(rows).margin)
+    for row, change in zip(rows[:60], made.least_changes(rows[:60]), strict=True):
+        if change is not None:
+            assert change.column == "profile__age_years"
+            assert 18 <= change.after <= 90
+            there = np.where(np.array(made.columns) == change.column, change.after, row)
+            assert made.assign(there[None]).segment[0] == change.segment
