@@ -14,8 +14,7 @@ numbers, invented customers with a taste for one of 50 groups of items, about 30
 
 import os
 
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(name, "2")
+os.environ |= {"OMP_NUM_THREADS": "2", "PERENNIAL_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
 
 import resource
 import sys

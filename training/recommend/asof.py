@@ -7,6 +7,8 @@ import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from features import columns as c
@@ -58,15 +60,14 @@ def read_asof(
     """
     view = tables.asof([cutoff])
     lines = _lines(view, interactions).to_pyarrow()
-    sold, listed = lines[c.PRODUCT].to_numpy(zero_copy_only=False), _listed(view)
-    products = np.array(sorted({*sold.tolist(), *listed}), dtype=object)
-    place = {code: i for i, code in enumerate(products)}
+    listed = _listed(view)
+    products = pa.array(sorted({*lines[c.PRODUCT].unique().to_pylist(), *listed}), pa.string())
     ids = lines[c.CUSTOMER].to_numpy()
     customers = np.unique(ids)
     days = lines["day"].to_numpy()
     columns = {
         "customer": np.searchsorted(customers, ids),
-        "item": np.array([place[code] for code in sold], np.int64),
+        "item": _places(lines[c.PRODUCT], products),
         "age": _day(cutoff) - days,
         "quantity": lines[c.QUANTITY].to_numpy(),
         "amount": lines[c.AMOUNT].to_numpy() / MINOR,
@@ -76,8 +77,8 @@ def read_asof(
     if next_basket:
         first = after.day.min().over(ibis.window(group_by=c.CUSTOMER))
         after = after.filter(after.day == first)
-    truth, beyond = _truth(after.to_pyarrow(), customers, place)
-    return AsOf(cutoff, customers, past, _attributes(products, listed), truth, beyond)
+    truth, beyond = _truth(after.to_pyarrow(), customers, products)
+    return AsOf(cutoff, customers, past, _attributes(products.to_pylist(), listed), truth, beyond)
 
 
 def read_lines(tables: Tables, cutoff: datetime, interactions: Interactions) -> pd.DataFrame:
@@ -134,8 +135,8 @@ def _listed(view: View) -> dict[str, dict[str, object]]:
     return {row[c.PRODUCT]: row for row in rows}
 
 
-def _attributes(products: np.ndarray, listed: dict[str, dict[str, object]]) -> Attributes:
-    codes = tuple(str(code) for code in products)
+def _attributes(products: list[str], listed: dict[str, dict[str, object]]) -> Attributes:
+    codes = tuple(products)
     if not listed:
         return Attributes(codes)
     rows = [listed.get(code, {}) for code in codes]
@@ -148,24 +149,25 @@ def _attributes(products: np.ndarray, listed: dict[str, dict[str, object]]) -> A
     return Attributes(codes, names, categories, brands, prices)
 
 
-def _truth(
-    following: "object", customers: Ints, place: dict[str, int]
-) -> tuple[sp.csr_matrix, Ints]:
-    ids = following[c.CUSTOMER].to_numpy()  # type: ignore[index]
-    at = np.minimum(np.searchsorted(customers, ids), max(len(customers) - 1, 0))
-    known = customers[at] == ids if len(customers) else np.zeros(len(ids), bool)
-    codes = following[c.PRODUCT].to_numpy(zero_copy_only=False)[known]  # type: ignore[index]
-    owner = at[known]
-    item = np.array([place.get(code, -1) for code in codes], np.int64)
-    shape = (len(customers), len(place))
-    made = sp.csr_matrix(
-        (np.ones(int((item >= 0).sum())), (owner[item >= 0], item[item >= 0])), shape
-    )
+def _places(codes: pa.ChunkedArray, products: pa.Array) -> Ints:
+    """Where each code stands among ``products``; -1 = nowhere."""
+    found = pc.index_in(codes, value_set=products)
+    return np.asarray(found.fill_null(-1).to_numpy(), np.int64)
+
+
+def _truth(following: pa.Table, customers: Ints, products: pa.Array) -> tuple[sp.csr_matrix, Ints]:
+    codes, ids = following[c.PRODUCT], following[c.CUSTOMER].to_numpy()
+    known = np.isin(ids, customers)
+    owner = np.searchsorted(customers, ids[known])
+    item = _places(codes, products)[known]
+    shape = (len(customers), len(products))
+    there = item >= 0
+    made = sp.csr_matrix((np.ones(int(there.sum())), (owner[there], item[there])), shape)
     made.sum_duplicates()
     made.data[:] = 1.0
-    new = {(int(o), code) for o, code, i in zip(owner, codes, item, strict=True) if i < 0}
-    beyond = np.bincount(np.array([o for o, _ in new], np.int64), minlength=len(customers))
-    return made, beyond.astype(np.int64)
+    number = _places(codes, codes.unique())[known]
+    new = np.unique(np.column_stack([owner, number])[~there], axis=0)[:, 0]
+    return made, np.bincount(new, minlength=len(customers)).astype(np.int64)
 
 
 def _day(moment: datetime) -> int:

@@ -170,7 +170,7 @@ def test_due_rises_when_the_rhythm_says_so():
 def test_strongest_keeps_the_strongest_and_ties():
     """The largest by size of each column, none to itself; equal ones stay together."""
     links = np.array([[9.0, 1, 2], [3, 9, -5], [3, 4, 9]])
-    kept = strongest(links, 1).toarray()
+    kept = strongest([sp.csr_matrix(links.T)], 1).toarray()
     assert np.array_equal(kept, [[0, 0, 0], [3, 0, -5], [3, 4, 0]])
 
 

@@ -15,7 +15,7 @@ from features.settings import Strict
 from training.recommend.catalogue import Attributes
 from training.recommend.histories import Histories
 from training.recommend.makers import Shop
-from training.recommend.makers.linear import Linear, strongest
+from training.recommend.makers.linear import Linear, linked
 
 PRICE_STEP = 2.0
 """A price band ends at so many times its beginning."""
@@ -36,8 +36,8 @@ class Content(Linear):
 
     def fit(self, past: Histories, shop: Shop) -> None:
         """Compare the descriptions; who bought what plays no part."""
-        X = described(shop.attributes)
-        self.links = strongest((X @ X.T).tocsr(), self.config.top)
+        words = described(shop.attributes).T.tocsr()
+        self.links = linked(words, words, lambda cosine, h, i: cosine, self.config.top)
 
 
 def described(attributes: Attributes) -> sp.csr_matrix:
