@@ -1,6 +1,6 @@
 """A source as seen from one cutoff: histories, the catalogue then known, and what followed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import ibis
@@ -17,7 +17,7 @@ from features.views import View
 from training.questions import ORDERS
 from training.recommend.catalogue import Attributes
 from training.recommend.histories import Histories, Ints
-from training.tasks.recommend import PURCHASES, Interactions
+from training.tasks.recommend import PURCHASES, Interactions, Segment
 
 MINOR = 100.0
 WORDS = ("name", c.CATEGORY, "brand")
@@ -36,12 +36,16 @@ class AsOf:
     """1 = bought in the window, shape (n_customers, n_items); items known at the cutoff."""
     beyond: Ints
     """Further items that each customer bought and that were not known at the cutoff."""
+    segment: tuple[str, ...] = ()
+    """Segment of each customer who was known, "" = not known; empty = there are no segments."""
+    newcomers: float = 0.0
+    """Share of those who bought in the window of whom nothing was known."""
 
     def take(self, places: Ints) -> "AsOf":
         """Some of the customers; what is known of items stays everyone's."""
-        return AsOf(
-            self.cutoff, self.customers[places], self.past.take(places), self.attributes,
-            self.truth[places], self.beyond[places],
+        return replace(
+            self, customers=self.customers[places], past=self.past.take(places),
+            truth=self.truth[places], beyond=self.beyond[places], segment=(),
         )  # fmt: skip
 
     @property
@@ -53,6 +57,7 @@ class AsOf:
 def read_asof(
     tables: Tables, cutoff: datetime, horizon_days: int, maturity_days: int,
     interactions: Interactions = PURCHASES, next_basket: bool = False,
+    segment: Segment | None = None,
 ) -> AsOf:  # fmt: skip
     """Histories before ``cutoff`` and what was done in ``[cutoff, cutoff + horizon)``.
 
@@ -77,8 +82,14 @@ def read_asof(
     if next_basket:
         first = after.day.min().over(ibis.window(group_by=c.CUSTOMER))
         after = after.filter(after.day == first)
-    truth, beyond = _truth(after.to_pyarrow(), customers, products)
-    return AsOf(cutoff, customers, past, _attributes(products.to_pylist(), listed), truth, beyond)
+    following = after.to_pyarrow()
+    truth, beyond = _truth(following, customers, products)
+    came = np.unique(following[c.CUSTOMER].to_numpy())
+    return AsOf(
+        cutoff, customers, past, _attributes(products.to_pylist(), listed), truth, beyond,
+        _segments(view, segment, customers),
+        float((~np.isin(came, customers)).sum() / max(len(came), 1)),
+    )  # fmt: skip
 
 
 def read_lines(tables: Tables, cutoff: datetime, interactions: Interactions) -> pd.DataFrame:
@@ -147,6 +158,18 @@ def _attributes(products: list[str], listed: dict[str, dict[str, object]]) -> At
         words if any(words) else () for words in (names, categories, brands)
     )
     return Attributes(codes, names, categories, brands, prices)
+
+
+def _segments(view: View, said: Segment | None, customers: Ints) -> tuple[str, ...]:
+    """Each customer's segment as the source said it last; empty where it says none."""
+    if said is None or not view.has(said.table):
+        return ()
+    latest = view.latest(said.table)
+    if said.column not in latest.columns:
+        return ()
+    rows = latest.select(c.CUSTOMER, said.column).to_pyarrow()
+    known = dict(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
+    return tuple(str(known.get(customer) or "") for customer in customers.tolist())
 
 
 def _places(codes: pa.ChunkedArray, products: pa.Array) -> Ints:

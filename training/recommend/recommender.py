@@ -17,8 +17,8 @@ from training.recommend.shelf import Shelf
 if TYPE_CHECKING:
     from training.recommend.asof import AsOf
 
-TOGETHER = "together"
-"""Name of the maker that knows what goes into one basket."""
+TOGETHER, CONTENT = "together", "content"
+"""Names of the makers that know what goes into one basket, and what is described alike."""
 ALL, DISCOVERY = "all", "discovery"
 RANKERS = (ALL, DISCOVERY)
 """One ranker orders everything, one what a customer never bought: they are different tasks."""
@@ -46,7 +46,12 @@ class Recommender:
     @cached_property
     def alike(self) -> sp.csr_matrix:
         """How much alike two items are: the larger of bought by the same and described alike."""
-        return self._links("cosine").maximum(self._links("content"))
+        return self._links("cosine").maximum(self.described)
+
+    @cached_property
+    def described(self) -> sp.csr_matrix:
+        """How much alike two items are by what the source says of them."""
+        return self._links(CONTENT)
 
     @cached_property
     def together(self) -> sp.csr_matrix:
@@ -68,7 +73,7 @@ class Recommender:
 
         ``all`` and ``repeat`` by the first ranker, ``discovery`` by the second.
         """
-        parts = past.by_shard(self.shelf.config.shard, lambda some: self._lists(some, k))
+        parts = past.by_shard(self.shelf.shard, lambda some: self._lists(some, k))
         return {name: np.vstack([part[name] for part in parts]) for name in parts[0]}
 
     def _lists(self, past: Histories, k: int) -> dict[str, Ints]:
@@ -97,7 +102,7 @@ def first(customer: Ints, item: Ints, score: Floats, n_customers: int, k: int) -
 
 def teach(shelf: Shelf, seen: "AsOf") -> dict[str, Taught]:
     """Candidates of the customers of ``seen`` with what they bought, for each ranker."""
-    size = shelf.config.shard
+    size = shelf.shard
     parts = seen.past.by_shard(size, shelf.candidates)
     blocks: dict[str, list[tuple[np.ndarray, Floats, Ints]]] = {name: [] for name in RANKERS}
     for number, found in enumerate(parts):
