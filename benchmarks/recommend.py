@@ -7,7 +7,9 @@ cutoff in another season by argument. The floor rows are re-run here with numpy,
 ours is the shipped pipeline's makers and rankers, whose settings were chosen on earlier cutoffs.
 Differences are paired, bootstrapped by customer.
 
-    PERENNIAL_DATA_DIR=<folder> python benchmarks/recommend.py [YYYY-MM-DD ...]
+    PERENNIAL_DATA_DIR=<folder> python benchmarks/recommend.py [YYYY-MM-DD ... | latency]
+
+`latency` measures requests alone, by rankers of the same size taught by few customers.
 """
 
 import os
@@ -192,14 +194,14 @@ def seen(world: World):
     return AsOf(moment, world.customers, histories, attributes, truth, world.beyond)
 
 
-def ours(lines: pd.DataFrame, world: World) -> tuple[dict[str, np.ndarray], object]:
-    """Lists by the shipped pipeline's settings, learned before the cutoff."""
+def learned(lines: pd.DataFrame, world: World, *settings: str):
+    """By the shipped pipeline's settings, learned before the cutoff."""
     from features.settings import Workspace
     from training.pipeline import load_plan
     from training.recommend.learn import blocks_of, chosen, fitted
 
     place = Workspace.locate()
-    plan = load_plan(place, place.configs / "recommend.yaml", ["data=online_retail_II"])
+    plan = load_plan(place, place.configs / "recommend.yaml", ["data=online_retail_II", *settings])
     first = lines["day"].min() + STEP
     teaching = [world.cutoff - HORIZON - k * STEP for k in range(plan.config.cutoffs.count)]
     at = {t: seen(World(lines, t)) for t in reversed(teaching) if t >= first}
@@ -213,10 +215,7 @@ def ours(lines: pd.DataFrame, world: World) -> tuple[dict[str, np.ndarray], obje
     print(
         f"  taught at {[f'{t:%Y-%m-%d}' for t in at][:-1]} in {time.perf_counter() - begun:.0f} s"
     )
-    begun = time.perf_counter()
-    lists = made.lists(at[world.cutoff].past.take(world.asked), 10)
-    print(f"  lists of {len(world.asked):,} customers in {time.perf_counter() - begun:.1f} s")
-    return lists, made
+    return made
 
 
 def _say(done: int, n: int) -> None:
@@ -244,7 +243,10 @@ def report(lines: pd.DataFrame, cutoff: pd.Timestamp) -> None:
     for name, scores in floor_scores(world).items():
         for kind, (true, more) in truths.items():
             found[kind][name] = measures(listed(scores, allowed[kind]), true, more)
-    lists, made = ours(lines, world)
+    made = learned(lines, world)
+    begun = time.perf_counter()
+    lists = made.lists(seen(world).past.take(rows), 10)
+    print(f"  lists of {len(rows):,} customers in {time.perf_counter() - begun:.1f} s")
     for kind, (true, more) in truths.items():
         found[kind]["ours"] = measures(lists[kind], true, more)
         print(f"{kind:10s} {'':26s} NDCG@10  Recall@10  hit rate   ours better in NDCG by")
@@ -293,6 +295,10 @@ def main() -> None:
     if not folder:
         raise SystemExit("set PERENNIAL_DATA_DIR to the folder with the raw file")
     lines = sales(Path(folder))
+    if sys.argv[1:] == ["latency"]:
+        world = World(lines, TEST)
+        latency(learned(lines, world, "most_customers=300", "cutoffs.count=2"), world)
+        return
     for word in sys.argv[1:] or [f"{TEST:%Y-%m-%d}"]:
         report(lines, pd.Timestamp(word))
 

@@ -9,13 +9,13 @@ Seconds of the clock and of the processor, and the largest resident memory so fa
     python benchmarks/recommend_scale.py <customers> <items>
 
 `10x` is Online Retail II ten times, a tenth of the lines left out at random in each copy; with
-numbers, invented customers with a taste for one of 50 groups of items, about 30 lines each.
+numbers (2000 500 where none are given), invented customers with a taste for one of 50 groups of
+items, about 30 lines each.
 """
 
 import os
 
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(name, "2")
+os.environ |= {"OMP_NUM_THREADS": "2", "PERENNIAL_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
 
 import resource
 import sys
@@ -110,7 +110,8 @@ def main() -> None:
     from training.recommend.ranker import Ranker
     from training.recommend.recommender import RANKERS, Recommender, teach
 
-    lines = ten_times() if sys.argv[1] == "10x" else invented(int(sys.argv[1]), int(sys.argv[2]))
+    size = sys.argv[1:] or ["2000", "500"]
+    lines = ten_times() if size == ["10x"] else invented(*(int(word) for word in size))
     items, now = int(lines[1].max()) + 1, int(lines[2].max()) + 1
     place = Workspace.locate()
     plan = load_plan(place, place.configs / "recommend.yaml")

@@ -65,7 +65,7 @@ class Item(BaseModel):
     score: float
     """Only the order within the list has a meaning."""
     step: str
-    """ranked, season or popular: the step of the ladder that put it there."""
+    """ranked, content, segment, season or popular: the step of the ladder that put it there."""
     bought_before: bool
 
 
@@ -158,6 +158,8 @@ class ListsReply(_Head):
     items: int
     """Items of the catalogue."""
     categories: list[str]
+    segments: list[str]
+    """What a request may say of a stranger."""
     makers: list[str]
     families: dict[str, str]
     """What contributions are added up by."""
@@ -191,6 +193,7 @@ class ListEndpoints:
             "horizon_days": said.horizon_days, "source": said.source, "currency": said.currency,
             "reviewer": release.reviewer, "approved_at": release.approved_at, "items": said.items,
             "categories": sorted({word for word in categories if word}),
+            "segments": list(bundle.recommender.shelf.demand.segments),
             "makers": [part.use for part in said.makers], "families": FAMILIES,
         }  # fmt: skip
         # A list takes milliseconds: in a thread of its own it leaves the event loop to the others.

@@ -1,12 +1,14 @@
 """A source as seen from one cutoff: histories, the catalogue then known, and what followed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from features import columns as c
@@ -15,7 +17,7 @@ from features.views import View
 from training.questions import ORDERS
 from training.recommend.catalogue import Attributes
 from training.recommend.histories import Histories, Ints
-from training.tasks.recommend import PURCHASES, Interactions
+from training.tasks.recommend import PURCHASES, Interactions, Segment
 
 MINOR = 100.0
 WORDS = ("name", c.CATEGORY, "brand")
@@ -34,12 +36,16 @@ class AsOf:
     """1 = bought in the window, shape (n_customers, n_items); items known at the cutoff."""
     beyond: Ints
     """Further items that each customer bought and that were not known at the cutoff."""
+    segment: tuple[str, ...] = ()
+    """Segment of each customer who was known, "" = not known; empty = there are no segments."""
+    newcomers: float = 0.0
+    """Share of those who bought in the window of whom nothing was known."""
 
     def take(self, places: Ints) -> "AsOf":
         """Some of the customers; what is known of items stays everyone's."""
-        return AsOf(
-            self.cutoff, self.customers[places], self.past.take(places), self.attributes,
-            self.truth[places], self.beyond[places],
+        return replace(
+            self, customers=self.customers[places], past=self.past.take(places),
+            truth=self.truth[places], beyond=self.beyond[places], segment=(),
         )  # fmt: skip
 
     @property
@@ -51,6 +57,7 @@ class AsOf:
 def read_asof(
     tables: Tables, cutoff: datetime, horizon_days: int, maturity_days: int,
     interactions: Interactions = PURCHASES, next_basket: bool = False,
+    segment: Segment | None = None,
 ) -> AsOf:  # fmt: skip
     """Histories before ``cutoff`` and what was done in ``[cutoff, cutoff + horizon)``.
 
@@ -58,15 +65,14 @@ def read_asof(
     """
     view = tables.asof([cutoff])
     lines = _lines(view, interactions).to_pyarrow()
-    sold, listed = lines[c.PRODUCT].to_numpy(zero_copy_only=False), _listed(view)
-    products = np.array(sorted({*sold.tolist(), *listed}), dtype=object)
-    place = {code: i for i, code in enumerate(products)}
+    listed = _listed(view)
+    products = pa.array(sorted({*lines[c.PRODUCT].unique().to_pylist(), *listed}), pa.string())
     ids = lines[c.CUSTOMER].to_numpy()
     customers = np.unique(ids)
     days = lines["day"].to_numpy()
     columns = {
         "customer": np.searchsorted(customers, ids),
-        "item": np.array([place[code] for code in sold], np.int64),
+        "item": _places(lines[c.PRODUCT], products),
         "age": _day(cutoff) - days,
         "quantity": lines[c.QUANTITY].to_numpy(),
         "amount": lines[c.AMOUNT].to_numpy() / MINOR,
@@ -76,8 +82,14 @@ def read_asof(
     if next_basket:
         first = after.day.min().over(ibis.window(group_by=c.CUSTOMER))
         after = after.filter(after.day == first)
-    truth, beyond = _truth(after.to_pyarrow(), customers, place)
-    return AsOf(cutoff, customers, past, _attributes(products, listed), truth, beyond)
+    following = after.to_pyarrow()
+    truth, beyond = _truth(following, customers, products)
+    came = np.unique(following[c.CUSTOMER].to_numpy())
+    return AsOf(
+        cutoff, customers, past, _attributes(products.to_pylist(), listed), truth, beyond,
+        _segments(view, segment, customers),
+        float((~np.isin(came, customers)).sum() / max(len(came), 1)),
+    )  # fmt: skip
 
 
 def read_lines(tables: Tables, cutoff: datetime, interactions: Interactions) -> pd.DataFrame:
@@ -134,8 +146,8 @@ def _listed(view: View) -> dict[str, dict[str, object]]:
     return {row[c.PRODUCT]: row for row in rows}
 
 
-def _attributes(products: np.ndarray, listed: dict[str, dict[str, object]]) -> Attributes:
-    codes = tuple(str(code) for code in products)
+def _attributes(products: list[str], listed: dict[str, dict[str, object]]) -> Attributes:
+    codes = tuple(products)
     if not listed:
         return Attributes(codes)
     rows = [listed.get(code, {}) for code in codes]
@@ -148,24 +160,37 @@ def _attributes(products: np.ndarray, listed: dict[str, dict[str, object]]) -> A
     return Attributes(codes, names, categories, brands, prices)
 
 
-def _truth(
-    following: "object", customers: Ints, place: dict[str, int]
-) -> tuple[sp.csr_matrix, Ints]:
-    ids = following[c.CUSTOMER].to_numpy()  # type: ignore[index]
-    at = np.minimum(np.searchsorted(customers, ids), max(len(customers) - 1, 0))
-    known = customers[at] == ids if len(customers) else np.zeros(len(ids), bool)
-    codes = following[c.PRODUCT].to_numpy(zero_copy_only=False)[known]  # type: ignore[index]
-    owner = at[known]
-    item = np.array([place.get(code, -1) for code in codes], np.int64)
-    shape = (len(customers), len(place))
-    made = sp.csr_matrix(
-        (np.ones(int((item >= 0).sum())), (owner[item >= 0], item[item >= 0])), shape
-    )
+def _segments(view: View, said: Segment | None, customers: Ints) -> tuple[str, ...]:
+    """Each customer's segment as the source said it last; empty where it says none."""
+    if said is None or not view.has(said.table):
+        return ()
+    latest = view.latest(said.table)
+    if said.column not in latest.columns:
+        return ()
+    rows = latest.select(c.CUSTOMER, said.column).to_pyarrow()
+    known = dict(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
+    return tuple(str(known.get(customer) or "") for customer in customers.tolist())
+
+
+def _places(codes: pa.ChunkedArray, products: pa.Array) -> Ints:
+    """Where each code stands among ``products``; -1 = nowhere."""
+    found = pc.index_in(codes, value_set=products)
+    return np.asarray(found.fill_null(-1).to_numpy(), np.int64)
+
+
+def _truth(following: pa.Table, customers: Ints, products: pa.Array) -> tuple[sp.csr_matrix, Ints]:
+    codes, ids = following[c.PRODUCT], following[c.CUSTOMER].to_numpy()
+    known = np.isin(ids, customers)
+    owner = np.searchsorted(customers, ids[known])
+    item = _places(codes, products)[known]
+    shape = (len(customers), len(products))
+    there = item >= 0
+    made = sp.csr_matrix((np.ones(int(there.sum())), (owner[there], item[there])), shape)
     made.sum_duplicates()
     made.data[:] = 1.0
-    new = {(int(o), code) for o, code, i in zip(owner, codes, item, strict=True) if i < 0}
-    beyond = np.bincount(np.array([o for o, _ in new], np.int64), minlength=len(customers))
-    return made, beyond.astype(np.int64)
+    number = _places(codes, codes.unique())[known]
+    new = np.unique(np.column_stack([owner, number])[~there], axis=0)[:, 0]
+    return made, np.bincount(new, minlength=len(customers)).astype(np.int64)
 
 
 def _day(moment: datetime) -> int:

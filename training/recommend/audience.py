@@ -8,12 +8,11 @@ import pandas as pd
 
 from features import columns as c
 from features.errors import DataError
+from training.recommend.catalogue import LEAST
 from training.recommend.histories import Histories
 from training.recommend.ranker import LOGISTIC
 from training.recommend.recommender import ALL, DISCOVERY, Recommender
 
-LEAST = 20
-"""Fewer customers than this could be told apart: such an audience is not given."""
 Who = Literal["all", "repeat", "discovery"]
 
 
@@ -64,7 +63,7 @@ def audience(
     only = np.zeros(past.n_items, bool)
     only[item] = True
     odds, had = np.zeros(len(past)), np.zeros(len(past), bool)
-    for shard, some in past.shards(recommender.shelf.config.shard):
+    for shard, some in past.shards(recommender.shelf.shard):
         found = recommender.shelf.candidates(some, only)
         rows = np.flatnonzero(found.item == item)  # one of each customer
         odds[shard], had[shard] = ranker.log_odds(found.X[rows]), found.bought[rows]

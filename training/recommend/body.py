@@ -72,6 +72,8 @@ class ListRequest(Strict):
     repeat_share: float = Field(default=0.5, ge=0, le=1)
     """Share of a mix that was bought before."""
     rules: Demands = Demands()
+    segment: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    """The customer's, such as a country: what sells in it comes before what sells to everyone."""
     today: dt.date | None = None
     """Day that dates are counted back from; needed where lines have dates."""
 

@@ -144,7 +144,7 @@ class ListsBundle:
         shelf = self.recommender.shelf
         arrays: dict[str, np.ndarray] = {
             f.name: np.asarray(getattr(shelf.demand, f.name)) for f in fields(Demand)
-        }
+        } | {"segments": np.array(shelf.demand.segments, np.str_)}
         for f in fields(Attributes):
             value = getattr(shelf.attributes, f.name)
             arrays[f"said_{f.name}"] = np.array(
@@ -174,10 +174,10 @@ def parse(files: Mapping[str, bytes], digest: str) -> ListsBundle:
     said = ListsAnswer.model_validate_json(files[ANSWER])
     arrays = unpacked(files[ITEMS])
     shelf = Shelf(said.candidates, said.horizon_days, named_makers(said.makers))
-    shelf.demand = Demand(
-        **{f.name: arrays[f.name] for f in fields(Demand) if f.name != "observed_days"},
-        observed_days=float(arrays["observed_days"]),
-    )
+    known: dict[str, Any] = {f.name: arrays[f.name] for f in fields(Demand)}
+    known["observed_days"] = float(arrays["observed_days"])
+    known["segments"] = tuple(arrays["segments"].tolist())
+    shelf.demand = Demand(**known)
     words = {
         f.name: tuple(arrays[f"said_{f.name}"].tolist())
         for f in fields(Attributes)

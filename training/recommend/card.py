@@ -11,6 +11,8 @@ from training.recommend.bundle import ListsAnswer
 from training.recommend.explain import FAMILIES
 from training.report import Section, pairs
 
+PUBLISHED = {"recall": "Recall", "ndcg": "NDCG", "hit_rate": "PHR"}
+"""Measures of next baskets by their published names."""
 SHOWN = ("ndcg_at_10", "recall_at_10", "hit_rate_at_10")
 LISTS = {
     "all": "everything the customer {} in the window",
@@ -46,11 +48,13 @@ def sections(case: ListsCase) -> list[Section]:
         card.identity(case, f"lists of {case.answer.items:,} items; candidates by {makers}"),
         card.gates(case),
         *[_metrics(case, name) for name in LISTS],
+        *([_next_basket(case)] if case.plan.task.config.next_basket else []),
         _differences(case),
         _beyond(case),
         _categories(case),
         _families(case),
         _learning(case),
+        _ladder(case),
         _bundle(case),
         card.leakage(case),
         card.data(case),
@@ -76,6 +80,27 @@ def _metrics(case: ListsCase, name: str) -> Section:
         "lists of 5 and of 20, too."
     )
     return Section(f"List: {name}", [text], wide, ("ndcg", "recall_by_k") if name == "all" else ())
+
+
+def next_basket(judged: Compared) -> pd.DataFrame:
+    """Recall, NDCG and PHR at 10 and 20 of each answer, of all, repeats and explored items."""
+    table = judged.table()
+    shown = {f"{m}_at_{k}": f"{word}@{k}" for k in (10, 20) for m, word in PUBLISHED.items()}
+    parts = table["metric"].str.extract(r"^(all|repeat|discovery)_(.+)$")
+    own = table.assign(list=parts[0], measure=parts[1].map(shown)).dropna(subset="measure")
+    wide = own.pivot_table(
+        index=["list", "answer"], columns="measure", values="value", sort=False
+    ).round(4)
+    return wide[list(shown.values())].reset_index().replace({"list": {"discovery": "explore"}})
+
+
+def _next_basket(case: ListsCase) -> Section:
+    text = (
+        "Measures and parts as in Li et al. (2023), A Next Basket Recommendation Reality Check; "
+        "PHR is the share of customers with a hit. Repeats and explored items are lists of their "
+        "own. Unlike theirs, one moment splits past and future for all customers."
+    )
+    return Section("Next basket beside published methods", [text], next_basket(case.judged))
 
 
 def _differences(case: ListsCase) -> Section:
@@ -135,6 +160,24 @@ def _learning(case: ListsCase) -> Section:
     return Section("How it was learned", text, case.splits)
 
 
+def _ladder(case: ListsCase) -> Section:
+    """Who falls back on what is known of others."""
+    facts, segments = case.facts, case.facts["segments"]
+    short = facts["fallback"]
+    said = {
+        "who came in the window and of whom nothing was known": f"{facts['newcomers']:.2%}",
+        "test customers whose ten of everything the ranker did not fill": f"{short['all']:.2%}",
+        "the same of what was never bought": f"{short['discovery']:.2%}",
+        "segments": ", ".join(segments) or "none: the source says none, or the pipeline names none",
+    }
+    steps = (
+        "ranked; described like what the customer had; what sells in the customer's segment; last "
+        "year's season; what sells lately. Each step answers where the one before has nothing left "
+        "to say, and each item of a reply names its step."
+    )
+    return Section("Ladder for those of whom little is known", [steps], pairs(said))
+
+
 def _bundle(case: ListsCase) -> Section:
     made_of = case.answer.interactions
     where = ", ".join(w.model_dump_json(exclude_none=True) for w in made_of.where)
@@ -143,8 +186,6 @@ def _bundle(case: ListsCase) -> Section:
         "items": f"{case.answer.items:,}, as they were known at {case.answer.cutoff}",
         "customers in the bundle": "none: histories are posted with each request",
         "of whom only a basket is known": "the basket is taken for the history",
-        "of whom nothing is known": "last year's season, then what sells lately; the reply says so",
-        "test customers without a usable history": f"{case.facts['fallback_share']:.2%}",
     }
     return Section(
         "What is shipped", ["Item arrays go stale: run the pipeline often."], pairs(facts)

@@ -70,6 +70,10 @@ class Demand:
     """Median paid for one piece, currency; NaN = never sold."""
     observed_days: float = 0.0
     """Days from the first line to the moment."""
+    segments: tuple[str, ...] = ()
+    """Segments of customers; of fewer than 20 none is known."""
+    by_segment: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    """Different customers of each segment in the last 90 days, shape (n_segments, n_items)."""
 
     @property
     def sold(self) -> np.ndarray:
@@ -79,10 +83,12 @@ class Demand:
 
 SHRINK = 20.0
 """Customers that an item's share or gap is worth when it is nobody's yet."""
+LEAST = 20
+"""A group of fewer customers could be told apart: nothing is said of it."""
 
 
-def demand(past: Histories, horizon_days: int) -> Demand:
-    """The demand for each item that ``past`` shows."""
+def demand(past: Histories, horizon_days: int, segment: Sequence[str] = ()) -> Demand:
+    """The demand for each item that ``past`` shows; ``segment``: each customer's, "" = unknown."""
     n = past.n_items
     span = float(past.age.max()) if len(past.age) else 0.0
     shift = past.age - YEAR
@@ -101,6 +107,8 @@ def demand(past: Histories, horizon_days: int) -> Demand:
     gaps, gap_days = _gaps(past)
     all_repeaters = repeated.sum() / max(buyers.sum(), 1)
     all_gap = gap_days.sum() / max(gaps.sum(), 1)
+    words, of, size = np.unique(np.array(segment, np.str_), return_inverse=True, return_counts=True)
+    groups = [g for g in range(len(words)) if words[g] and size[g] >= LEAST]
     return Demand(
         buyers=buyers,
         **{f"buyers_{d}": _buyers(past, past.age <= d) for d in RECENT_DAYS},
@@ -112,6 +120,10 @@ def demand(past: Histories, horizon_days: int) -> Demand:
         gap_days=(gap_days + SHRINK * all_gap) / (gaps + SHRINK),
         price=_median_price(past),
         observed_days=span,
+        segments=tuple(words[groups].tolist()),
+        by_segment=np.array(
+            [_buyers(past, (past.age <= 90) & (of == g)[past.customer]) for g in groups]
+        ).reshape(len(groups), n),
     )
 
 

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 from training.contract import Floats
+from training.recommend.highest import push
 from training.recommend.histories import Histories
 
 
@@ -33,48 +34,42 @@ def choose(
     chosen = np.zeros((len(past), past.n_items), bool)
     recent = past.matrix(1 / (1.0 + past.age)).toarray()
     owned = recent > 0
-    any_, new = np.broadcast_to(offered, chosen.shape).copy(), offered & ~owned
     if bought:
-        _mark(recent, owned, bought, chosen)
+        _mark(recent, np.ones_like(offered), np.zeros_like(owned), bought, chosen)
         chosen &= offered
     for score in scores.values():
-        values = np.ascontiguousarray(score)
-        _mark(values, any_, each, chosen)
-        _mark(values, new, each, chosen)
+        _mark(np.ascontiguousarray(score), offered, owned, each, chosen)
     return chosen
 
 
 @numba.njit(nogil=True)
-def _mark(score: Floats, open_: np.ndarray, k: int, chosen: np.ndarray) -> None:
-    """Set the ``k`` highest open scores of each row, and what is equal to the last of them."""
+def _mark(
+    score: Floats, offered: np.ndarray, owned: np.ndarray, k: int, chosen: np.ndarray
+) -> None:
+    """Set the ``k`` highest offered scores of each row, and of those not owned.
+
+    What is equal to the last of them is set, too; a score of 0 never is.
+    """
     rows, items = score.shape
-    heap = np.empty(k)  # the k highest so far, the least of them first
+    best, new = np.empty(k), np.empty(k)
     for r in range(rows):
-        held = 0
+        held = held_new = 0
+        edge = (
+            edge_new
+        ) = -np.inf  # what is owned is no less among the best: the second is the lower
         for i in range(items):
             value = score[r, i]
-            if value == 0 or not open_[r, i]:
+            if value == 0 or value <= edge_new or not offered[i]:
                 continue
-            if held < k:
-                at = held
-                held += 1
-                while at > 0 and heap[(at - 1) // 2] > value:
-                    heap[at] = heap[(at - 1) // 2]
-                    at = (at - 1) // 2
-                heap[at] = value
-            elif value > heap[0]:
-                at = 0
-                while True:
-                    low = 2 * at + 1
-                    if low + 1 < k and heap[low + 1] < heap[low]:
-                        low += 1
-                    if low >= k or heap[low] >= value:
-                        break
-                    heap[at] = heap[low]
-                    at = low
-                heap[at] = value
-        edge = heap[0] if held == k else -np.inf
+            if value > edge:
+                held = push(best, held, value)
+                if held == k:
+                    edge = best[0]
+            if not owned[r, i]:
+                held_new = push(new, held_new, value)
+                if held_new == k:
+                    edge_new = new[0]
         for i in range(items):
             value = score[r, i]
-            if value != 0 and value >= edge and open_[r, i]:
-                chosen[r, i] = True
+            if value >= edge_new and value != 0 and offered[i]:
+                chosen[r, i] |= value >= edge or not owned[r, i]

@@ -11,8 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.contract import Floats
-from training.recommend.histories import Histories
-from training.recommend.lists import BASKET, POPULAR, SEASON, UPSELL, Asked, Made, call
+from training.recommend.lists import (
+    CONTENT,
+    LINKS,
+    POPULAR,
+    SEASON,
+    SEGMENT,
+    UPSELL,
+    Asked,
+    Made,
+)
 from training.recommend.makers.linear import Linear
 from training.recommend.pick import Listed
 from training.recommend.recommender import TOGETHER, Recommender
@@ -76,7 +84,7 @@ def explain(recommender: Recommender, asked: Asked, made: Made, whole: bool) -> 
     for i, (maker, added) in enumerate(loudest(recommender, asked, made)):
         listed, score = items[i], sum(a for _, a in added)
         text = sentence(recommender, asked, listed, added)
-        if listed.ranker == BASKET:
+        if listed.ranker == LINKS:
             reasons.append(Reason(0.0, {"goes_with": score}, maker, score, added, text))
             continue
         # A score of the ladder is the item's buyers: nothing is taken apart.
@@ -96,9 +104,12 @@ def loudest(
     ranks = [recommender.columns.index(f"rank__{name}") for name in names]
     weights: dict[str, Floats] = {}
     for listed in made.items:
-        if listed.ranker == BASKET:
-            name, own = TOGETHER, np.zeros(asked.past.n_items)
-            own[call(asked.past, asked.basket)] = 1.0
+        if listed.ranker == LINKS:
+            name, own = (
+                CONTENT if listed.step == CONTENT else TOGETHER,
+                np.zeros(asked.past.n_items),
+            )
+            own[asked.calls] = 1.0
         elif listed.row >= 0 and names:
             name = names[int(np.argmin(made.X[listed.row, ranks]))]
             if name not in weights:
@@ -117,7 +128,9 @@ def sentence(
     """One reason in words, with numbers that are the customer's own where there are any."""
     (buy, bought), past = recommender.said, asked.past
     speaks = [h for h, a in parts if a > 0][:2]
-    if listed.ranker == BASKET:
+    if listed.step == CONTENT:
+        return f"described like {named(recommender, speaks)}"
+    if listed.ranker == LINKS:
         return f"often {bought} together with {named(recommender, speaks)}"
     if asked.kind == UPSELL:
         own, upper = step_up(recommender, past)
@@ -132,17 +145,20 @@ def sentence(
         return f"you {buy} this every {_span(every)}; last time {_ago(ages[0])}"
     if len(ages):
         return f"you {bought} this {_ago(ages[0])}"
-    return _of_the_item(recommender, past, listed, speaks)
+    return _of_the_item(recommender, asked, listed, speaks)
 
 
 def _of_the_item(
-    recommender: Recommender, past: Histories, listed: Listed, speaks: Sequence[int]
+    recommender: Recommender, asked: Asked, listed: Listed, speaks: Sequence[int]
 ) -> str:
     """Why an item that the customer never had."""
-    (buy, bought), demand = recommender.said, recommender.shelf.demand
+    (buy, bought), demand, past = recommender.said, recommender.shelf.demand, asked.past
     season, now = int(demand.season[listed.item]), int(demand.buyers_30[listed.item])
     if listed.step == SEASON:
         return f"in season: {season} customers {bought} it in these weeks last year"
+    if listed.step == SEGMENT:
+        segment = demand.segments[asked.segment or 0]
+        return f"{listed.score:.0f} customers of {segment} {bought} it in the last 90 days"
     if listed.step == POPULAR:
         return f"{int(demand.buyers_90[listed.item])} customers {bought} it in the last 90 days"
     if speaks:

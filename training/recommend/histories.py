@@ -1,9 +1,10 @@
 """Who bought what and when: the one form that makers, rankers and requests share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from training.contract import Floats
 
 Ints = NDArray[np.int64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,18 @@ class Histories:
             self.n_items,
         )  # fmt: skip
 
-    def shards(self, size: int) -> "list[tuple[slice, Histories]]":
-        """Consecutive groups of at most ``size`` customers: what bounds memory."""
-        steps = [slice(i, min(i + size, len(self))) for i in range(0, len(self), size)]
-        return [(step, self.take(np.arange(step.start, step.stop))) for step in steps]
+    def shards(self, size: int) -> "Iterator[tuple[slice, Histories]]":
+        """Consecutive groups of at most ``size`` customers, one at a time: what bounds memory."""
+        for at in range(0, len(self), size):
+            step = slice(at, min(at + size, len(self)))
+            yield step, self.take(np.arange(step.start, step.stop))
+
+    def by_shard(self, size: int, work: Callable[["Histories"], T]) -> list[T]:
+        """What ``work`` makes of each shard, in order; several are worked on at once."""
+        from features.engine import available_threads
+
+        def done(at: int) -> T:
+            return work(self.take(np.arange(at, min(at + size, len(self)))))
+
+        with ThreadPoolExecutor(available_threads()) as pool:
+            return list(pool.map(done, range(0, len(self), size)))

@@ -1,7 +1,7 @@
 """How recommendations are learned: rankers on earlier cutoffs, makers at the test cutoff."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,9 @@ def read_test(plan: ListsPlan, prepared: Prepared) -> AsOf:
 def _read(plan: ListsPlan, tables: Tables, moment: datetime) -> AsOf:
     task, said = plan.task, plan.task.config
     return read_asof(
-        tables, moment, task.horizon_days, task.maturity_days, said.interactions, said.next_basket
-    )
+        tables, moment, task.horizon_days, task.maturity_days, said.interactions,
+        said.next_basket, said.segment,
+    )  # fmt: skip
 
 
 def _asked(seen: AsOf, active_within_days: int | None) -> AsOf:
@@ -89,16 +90,13 @@ def _asked(seen: AsOf, active_within_days: int | None) -> AsOf:
     truth = seen.truth.copy()
     truth.data[np.repeat(idle, np.diff(truth.indptr))] = 0.0
     truth.eliminate_zeros()
-    return AsOf(
-        seen.cutoff, seen.customers, seen.past, seen.attributes, truth,
-        np.where(idle, 0, seen.beyond),
-    )  # fmt: skip
+    return replace(seen, truth=truth, beyond=np.where(idle, 0, seen.beyond))
 
 
 def shelf_at(plan: ListsPlan, seen: AsOf) -> Shelf:
     """Makers fitted to what was known at a cutoff."""
     made = Shelf(plan.config.candidates, plan.task.horizon_days, named_makers(plan.config.makers))
-    return made.fit(seen.past, seen.attributes)
+    return made.fit(seen.past, seen.attributes, seen.segment)
 
 
 def some_asked(seen: AsOf, most: int, seed: int) -> AsOf:
@@ -144,7 +142,7 @@ def chosen(
     if len(configs) == 1:
         return dict.fromkeys(RANKERS, configs[0]), pd.DataFrame(columns=TRIALS)
     *before, last = blocks
-    shards = last.seen.past.shards(last.shelf.config.shard)
+    shards = last.seen.past.shards(last.shelf.shard)
     pairs = [last.shelf.candidates(some) for _, some in shards]
     lines: list[dict[str, Any]] = []
     for name in RANKERS:
@@ -218,8 +216,8 @@ def write_learned(
     bundle = bundles.with_golden(ListsBundle(said, made), plan.config.golden, plan.config.seed)
     digest = bundles.write(bundle, folder / "bundle", signing_key(keys))
     table: dict[str, np.ndarray] = {c.CUSTOMER: test.customers}
-    once = {}
-    for name, answered in answers(plan, made, now, test).items():
+    once, lists = {}, made.lists(test.past, K)
+    for name, answered in answers(plan, made, lists, now, test).items():
         table |= {f"{name}|{metric}": values for metric, values in answered.by_customer.items()}
         once[name] = answered.once
     pd.DataFrame(table).to_parquet(folder / "test.parquet")
@@ -235,14 +233,17 @@ def write_learned(
         ]
     )  # fmt: skip
     splits.to_csv(folder / "splits.csv", index=False)
-    categories(made, test).to_csv(folder / "categories.csv", index=False)
+    categories(made, lists[ALL][:, :10], test).to_csv(folder / "categories.csv", index=False)
     return {
         "digest": digest,
         "test_rows": len(test.customers),
         "taught_rows": int(sum(asked.values())),
         "items": len(now.attributes.products),
         "beyond_share": float(test.beyond.sum() / max(test.truth.nnz + test.beyond.sum(), 1)),
-        "fallback_share": float((np.diff(test.past.start) == 0).mean()),
+        "newcomers": now.newcomers,
+        "segments": list(made.shelf.demand.segments),
+        # Repeats are as many as there are; the ladder fills up the other two.
+        "fallback": {n: float((lists[n][:, 9] < 0).mean()) for n in (ALL, DISCOVERY)},
         "tags": {
             "model_family": "makers and trees",
             "items": str(len(now.attributes.products)),
@@ -255,7 +256,9 @@ def write_learned(
     }  # fmt: skip
 
 
-def answers(plan: ListsPlan, made: Recommender, now: AsOf, test: AsOf) -> dict[str, Answered]:
+def answers(
+    plan: ListsPlan, made: Recommender, ours: Mapping[str, Ints], now: AsOf, test: AsOf
+) -> dict[str, Answered]:
     """The candidate and every baseline on the same customers of the test cutoff."""
     shelf = made.shelf
     alike = made.alike
@@ -264,7 +267,7 @@ def answers(plan: ListsPlan, made: Recommender, now: AsOf, test: AsOf) -> dict[s
         beyond = beyond_accuracy(lists[ALL], shelf.demand, shelf.offered, alike)
         return Answered(measured(lists, test), beyond)
 
-    found = {CANDIDATE: judged(made.lists(test.past, K))}
+    found = {CANDIDATE: judged(ours)}
     there = by_name(plan.config.makers)
     for name, part in by_name(plan.config.baselines).items():
         maker = shelf.makers[name] if there.get(name) == part else None
@@ -275,13 +278,12 @@ def answers(plan: ListsPlan, made: Recommender, now: AsOf, test: AsOf) -> dict[s
     return found
 
 
-def categories(made: Recommender, test: AsOf) -> pd.DataFrame:
+def categories(made: Recommender, listed: Ints, test: AsOf) -> pd.DataFrame:
     """Share of each category among purchases before, lists and purchases after: calibration.
 
     Steck (2018), "Calibrated recommendations": lists should mirror what customers care for.
     """
     category = made.shelf.attributes.category
-    listed = made.lists(test.past, 10)[ALL]
     size = int(category.max(initial=-1)) + 1
     if not size:
         return pd.DataFrame(columns=["category", "bought", "listed", "bought_after"])

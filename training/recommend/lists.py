@@ -3,7 +3,7 @@
 A list is never shorter than asked without a reason; every rule says how many items it took away.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -18,10 +18,14 @@ from training.recommend.tiers import step_up
 
 Kind = Literal["all", "repeat", "discovery", "mix", "basket", "upsell"]
 BASKET, UPSELL = "basket", "upsell"
+LINKS = "links"
+"""Stands for the ranker of items that come by their links alone."""
 KINDS = get_args(Kind)
-RANKED, SEASON, POPULAR = "ranked", "season", "popular"
+RANKED, CONTENT, SEGMENT, SEASON, POPULAR = "ranked", "content", "segment", "season", "popular"
 STEPS = {
     RANKED: "ranked from the customer's own history",
+    CONTENT: "described like what the customer {}",
+    SEGMENT: "{} by many of the same segment lately",
     SEASON: "{} by many in these weeks of last year",
     POPULAR: "{} by many lately",
 }
@@ -40,6 +44,16 @@ class Asked:
     repeat_share: float = 0.5
     """Of a mix."""
     rules: Rules = Rules()
+    segment: int | None = None
+    """Place among the segments; None = not known."""
+
+    @property
+    def calls(self) -> list[int]:
+        """What a list should go with: the basket, else what was bought last; or all that was."""
+        if self.basket:
+            return sorted(self.basket)
+        newest = self.past.age.min(initial=np.inf) if self.kind == BASKET else np.inf
+        return sorted(set(self.past.item[self.past.age <= newest].tolist()))
 
 
 @dataclass
@@ -67,10 +81,8 @@ def make_list(recommender: Recommender, asked: Asked) -> Made:
     kinds = ("repeat", "discovery") if asked.kind == "mix" else (asked.kind,)
     pools: dict[str, list[Listed]] = {kind: [] for kind in kinds}
     if asked.kind in (BASKET, "similar"):
-        links, of = recommender.alike, sorted(asked.basket)
-        if asked.kind == BASKET:
-            links, of = recommender.together, call(asked.past, asked.basket)
-        pools[asked.kind] = _going_with(links, of, owned, allowed)
+        links = recommender.together if asked.kind == BASKET else recommender.alike
+        pools[asked.kind] = _going_with(links, asked.calls, owned, allowed, RANKED)
     elif len(asked.past.item):
         found = recommender.shelf.candidates(asked.past, upper)
         made.X = found.X
@@ -83,7 +95,7 @@ def make_list(recommender: Recommender, asked: Asked) -> Made:
     if asked.kind not in ("repeat", UPSELL) and len(made.items) < asked.k:
         open_ = allowed.copy()
         open_[[x.item for x in made.items]] = False
-        steps = _ladder(recommender, open_, owned)
+        steps = _ladder(recommender, asked, open_, owned)
         made.items += taken.choose(steps, asked.k - len(made.items), diverse=False)
     made.short = _why_short(asked, made, int(allowed.sum()), taken, recommender.said[1])
     return made
@@ -151,32 +163,33 @@ def _allowed(
     return left
 
 
-def _ladder(recommender: Recommender, open_: np.ndarray, owned: np.ndarray) -> Iterator[Listed]:
-    """The open items, each once: those of the season, then those that sell now."""
+def _ladder(
+    recommender: Recommender, asked: Asked, open_: np.ndarray, owned: np.ndarray
+) -> Iterator[Listed]:
+    """The open items, each once: alike, of the segment, of the season, then those that sell now."""
     demand = recommender.shelf.demand
+    for listed in _going_with(recommender.described, asked.calls, owned, open_, CONTENT):
+        open_[listed.item] = False
+        yield listed
     lately = demand.buyers_90 + 1e-6 * demand.buyers
-    for step, buyers in ((SEASON, demand.season), (POPULAR, lately)):
+    steps = [(SEASON, demand.season), (POPULAR, lately)]
+    if asked.segment is not None:
+        steps.insert(0, (SEGMENT, demand.by_segment[asked.segment]))
+    for step, buyers in steps:
         worth = np.where(open_, buyers, 0.0)
         for i in np.argsort(-worth, kind="stable")[: int((worth > 0).sum())].tolist():
             open_[i] = False
             yield Listed(i, float(buyers[i]), step, bool(owned[i]), -1)
 
 
-def call(past: Histories, basket: Collection[int]) -> list[int]:
-    """What a list should go with: the basket, else what was bought last."""
-    if basket:
-        return sorted(basket)
-    return sorted(set(past.item[past.age == past.age.min(initial=np.inf)].tolist()))
-
-
 def _going_with(
-    links: sp.csr_matrix, items: Sequence[int], owned: np.ndarray, allowed: np.ndarray
+    links: sp.csr_matrix, items: Sequence[int], owned: np.ndarray, allowed: np.ndarray, step: str
 ) -> list[Listed]:
     """Allowed items by the sum of their links from ``items``."""
     score = np.asarray(links[list(items)].sum(axis=0)).ravel() if items else np.zeros(len(owned))
     order = np.lexsort((np.arange(len(score)), -score))
     order = order[allowed[order] & (score[order] > 0)]
-    return [Listed(int(i), float(score[i]), RANKED, bool(owned[i]), -1, BASKET) for i in order]
+    return [Listed(int(i), float(score[i]), step, bool(owned[i]), -1, LINKS) for i in order]
 
 
 def _why_short(asked: Asked, made: Made, allowed: int, taken: Taken, bought: str) -> str | None:

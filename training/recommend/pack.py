@@ -166,6 +166,8 @@ def _tables(folder: Path, case: ListsCase, made: ListsBundle, worked: list[dict[
         "categories": case.categories,
     }.items():  # fmt: skip
         table.to_csv(folder / f"{name}.csv", index=False)
+    if case.plan.task.config.next_basket:
+        card.next_basket(case.judged).to_csv(folder / "next_basket.csv", index=False)
     lines = [
         {"list": reply["list"], "rank": item["rank"], "product_id": item["product_id"],
          "name": item["name"] or "", "score": item["score"], "reason": item["reason"]}

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Objective = Literal["rank:ndcg", "binary:logistic"]
 LOGISTIC = "binary:logistic"
-MANY = 20_000
-"""Above so many rows XGBoost scores: it has threads."""
 
 
 class RankerConfig(Strict):
@@ -97,13 +95,8 @@ class Ranker:
     def score(self, X: np.ndarray) -> Floats:
         """Scores of shape (n_pairs,)."""
         made = np.zeros(len(X))
-        for scale, booster, trees in zip(self.scales, self._boosters, self._trees, strict=True):
-            margin = (
-                booster.inplace_predict(X, predict_type="margin")
-                if len(X) > MANY
-                else trees.score(X)
-            )
-            made += scale * np.asarray(margin, np.float64)
+        for scale, trees in zip(self.scales, self._trees, strict=True):
+            made += scale * trees.score(X).astype(np.float64)
         return made
 
     def log_odds(self, X: np.ndarray) -> Floats:

@@ -17,8 +17,8 @@ from training.recommend.shelf import Shelf
 if TYPE_CHECKING:
     from training.recommend.asof import AsOf
 
-TOGETHER = "together"
-"""Name of the maker that knows what goes into one basket."""
+TOGETHER, CONTENT = "together", "content"
+"""Names of the makers that know what goes into one basket, and what is described alike."""
 ALL, DISCOVERY = "all", "discovery"
 RANKERS = (ALL, DISCOVERY)
 """One ranker orders everything, one what a customer never bought: they are different tasks."""
@@ -46,7 +46,12 @@ class Recommender:
     @cached_property
     def alike(self) -> sp.csr_matrix:
         """How much alike two items are: the larger of bought by the same and described alike."""
-        return self._links("cosine").maximum(self._links("content"))
+        return self._links("cosine").maximum(self.described)
+
+    @cached_property
+    def described(self) -> sp.csr_matrix:
+        """How much alike two items are by what the source says of them."""
+        return self._links(CONTENT)
 
     @cached_property
     def together(self) -> sp.csr_matrix:
@@ -68,19 +73,20 @@ class Recommender:
 
         ``all`` and ``repeat`` by the first ranker, ``discovery`` by the second.
         """
-        made: dict[str, list[Ints]] = {"all": [], "repeat": [], "discovery": []}
-        for _, some in past.shards(self.shelf.config.shard):
-            found = self.shelf.candidates(some)
-            new = ~found.bought
-            score = self.rankers[ALL].score(found.X)
-            for name, kept, scores in (
-                ("all", slice(None), score),
-                ("repeat", found.bought, score[found.bought]),
-                ("discovery", new, self.rankers[DISCOVERY].score(found.X[new])),
-            ):
-                chosen = found.customer[kept], found.item[kept], scores
-                made[name].append(first(*chosen, len(some), k))
-        return {name: np.vstack(parts) for name, parts in made.items()}
+        parts = past.by_shard(self.shelf.shard, lambda some: self._lists(some, k))
+        return {name: np.vstack([part[name] for part in parts]) for name in parts[0]}
+
+    def _lists(self, past: Histories, k: int) -> dict[str, Ints]:
+        found = self.shelf.candidates(past)
+        new, score = ~found.bought, self.rankers[ALL].score(found.X)
+        scored = {
+            "all": (np.ones_like(new), score), "repeat": (found.bought, score[found.bought]),
+            "discovery": (new, self.rankers[DISCOVERY].score(found.X[new])),
+        }  # fmt: skip
+        return {
+            name: first(found.customer[kept], found.item[kept], scores, len(past), k)
+            for name, (kept, scores) in scored.items()
+        }
 
 
 def first(customer: Ints, item: Ints, score: Floats, n_customers: int, k: int) -> Ints:
@@ -96,14 +102,15 @@ def first(customer: Ints, item: Ints, score: Floats, n_customers: int, k: int) -
 
 def teach(shelf: Shelf, seen: "AsOf") -> dict[str, Taught]:
     """Candidates of the customers of ``seen`` with what they bought, for each ranker."""
+    size = shelf.shard
+    parts = seen.past.by_shard(size, shelf.candidates)
     blocks: dict[str, list[tuple[np.ndarray, Floats, Ints]]] = {name: [] for name in RANKERS}
-    for shard, some in seen.past.shards(shelf.config.shard):
-        found = shelf.candidates(some)
-        truth = seen.truth[shard]
+    for number, found in enumerate(parts):
+        truth = seen.truth[number * size :]
         y = np.asarray(truth[found.customer, found.item]).ravel().astype(np.float64)
         for name, kept in ((ALL, slice(None)), (DISCOVERY, ~found.bought)):
             owner = found.customer[kept]
-            sizes = np.bincount(owner, minlength=len(some))
+            sizes = np.bincount(owner, minlength=found.customers)
             blocks[name].append((found.X[kept], y[kept], sizes[sizes > 0]))
     return {name: Taught(*_joined(parts)) for name, parts in blocks.items()}
 

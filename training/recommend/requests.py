@@ -12,9 +12,7 @@ from training.recommend.body import Demands, ListRequest, SimilarRequest
 from training.recommend.histories import Histories
 from training.recommend.lists import (
     BASKET,
-    POPULAR,
     RANKED,
-    SEASON,
     STEPS,
     Asked,
     make_list,
@@ -63,7 +61,7 @@ def answer(
         past = _of_today(catalogue, sorted(basket))
     asked = Asked(
         past, basket, request.list, request.k, request.repeat_share,
-        _rules(catalogue, request.rules, warnings),
+        _rules(catalogue, request.rules, warnings), _segment(recommender, request, warnings),
     )  # fmt: skip
     made = make_list(recommender, asked)
     if catalogue.unknown:
@@ -182,10 +180,18 @@ def _rules(catalogue: Catalogue, said: Demands, warnings: list[str]) -> Rules:
     )
 
 
+def _segment(recommender: Recommender, request: ListRequest, warnings: list[str]) -> int | None:
+    known = recommender.shelf.demand.segments
+    if request.segment is None or request.segment in known:
+        return None if request.segment is None else known.index(request.segment)
+    warnings.append(f"the segment is none of the {len(known)} that are known, and says nothing")
+    return None
+
+
 def _step(recommender: Recommender, items: Sequence[Listed], ranked: str) -> str:
     """The lowest step of the ladder that the list needed, in words; ``ranked``: of the first."""
     used = {item.step for item in items}
-    lowest = next((step for step in (POPULAR, SEASON, RANKED) if step in used), None)
+    lowest = next((step for step in reversed(STEPS) if step in used), None)
     if lowest is None:
         return "nothing is listed"
     return (ranked if lowest == RANKED else STEPS[lowest]).format(recommender.said[1])

@@ -14,6 +14,9 @@ from training.recommend.histories import Histories
 from training.recommend.makers import HOME, Shippable, Shop
 from training.recommend.pairs import Candidates, columns, describe
 
+CELLS = 5_000_000
+"""Customers of a shard times items are no more: each maker scores them all."""
+
 
 class ShelfConfig(Strict):
     """How candidates are found."""
@@ -24,8 +27,11 @@ class ShelfConfig(Strict):
     """At most so many items bought before."""
     stale_days: int = Field(default=365, ge=1)
     """Items that nobody bought for so long are not offered."""
+    unsold: bool = False
+    """Items that the source describes and nobody bought yet are offered, too; only what they are
+    like speaks for them."""
     shard: int = Field(default=256, ge=1)
-    """Customers that are worked on together: bounds memory."""
+    """Customers that are worked on together, fewer of a large catalogue: bounds memory."""
 
 
 class Shelf:
@@ -40,9 +46,10 @@ class Shelf:
         self.attributes: Attributes
         self.demand: Demand
 
-    def fit(self, past: Histories, attributes: Attributes) -> "Shelf":
-        """Count demand and fit every maker."""
-        self.attributes, self.demand = attributes, demand(past, self.horizon_days)
+    def fit(self, past: Histories, attributes: Attributes, segment: Sequence[str] = ()) -> "Shelf":
+        """Count demand and fit every maker; ``segment`` is each customer's, "" = unknown."""
+        self.attributes = attributes
+        self.demand = demand(past, self.horizon_days, segment)
         for maker in self.makers.values():
             maker.fit(past, self.shop)
         return self
@@ -61,7 +68,13 @@ class Shelf:
     def offered(self) -> np.ndarray:
         """Which items may be listed: sold before the moment, and not too long ago."""
         last = np.nan_to_num(self.demand.last_days, nan=np.inf)
-        return self.demand.sold & (last <= self.config.stale_days)
+        lately = self.demand.sold & (last <= self.config.stale_days)
+        return lately | ~self.demand.sold if self.config.unsold else lately
+
+    @property
+    def shard(self) -> int:
+        """How many customers are worked on together."""
+        return max(1, min(self.config.shard, CELLS // max(len(self.attributes.products), 1)))
 
     def scores(self, past: Histories) -> dict[str, Floats]:
         """What each maker says, shape (n_customers, n_items)."""

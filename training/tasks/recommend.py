@@ -29,6 +29,13 @@ class Interactions(Selection):
 PURCHASES = Interactions()
 
 
+class Segment(Strict):
+    """What tells strangers apart: a column of a table of customers."""
+
+    table: str = "customers"
+    column: str = "country"
+
+
 class RecommendConfig(Strict):
     """Who gets a list, and by which period lists are judged."""
 
@@ -39,6 +46,8 @@ class RecommendConfig(Strict):
     """Length of the window ``[t, t + horizon)`` whose interactions are the truth."""
     active_within_days: int | None = Field(default=None, ge=1)
     """Customers with an interaction in so many days; None: with any."""
+    segment: Segment | None = None
+    """Strangers are answered by what sells in theirs; None, or not in the source: in no segment."""
     next_basket: bool = False
     """True: the truth is the first day in the window with any interaction, its basket alone."""
     maturity_days: int = Field(default=0, ge=0)

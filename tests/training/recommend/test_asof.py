@@ -8,15 +8,21 @@ import pytest
 from tests.channel_worlds import filled, row
 from tests.worlds import line, tables, world
 from training.recommend.asof import read_asof
-from training.tasks.recommend import PURCHASES, Interactions, Recommend, RecommendConfig
+from training.tasks.recommend import (
+    PURCHASES,
+    Interactions,
+    Recommend,
+    RecommendConfig,
+    Segment,
+)
 
 CUTOFF = datetime(2011, 1, 1)
 
 
-def _seen(lines, said=PURCHASES, next_basket=False, **more):
+def _seen(lines, said=PURCHASES, next_basket=False, segment=None, **more):
     opened = tables({"order_lines": world(lines), **more} if more else world(lines))
     try:
-        return read_asof(opened, CUTOFF, 90, 0, said, next_basket)
+        return read_asof(opened, CUTOFF, 90, 0, said, next_basket, segment)
     finally:
         opened.backend.disconnect()
 
@@ -101,6 +107,25 @@ def test_next_basket_is_the_first_day_of_the_window():
     ], next_basket=True)  # fmt: skip
     assert seen.truth.toarray().tolist() == [[0.0, 1.0], [1.0, 0.0]]
     assert seen.beyond.tolist() == [1, 0]
+
+
+def test_segments_are_those_known_then():
+    """As the source said last before the cutoff; none where it brings no such table or column."""
+    lines = [
+        *(line(customer, "2010-12-01", "a", product="A") for customer in (1, 2, 3)),
+        line(1, "2011-01-05", "b", product="A"), line(4, "2011-01-05", "c", product="A"),
+    ]  # fmt: skip
+    people = [
+        row("customers", 1, "2010-01-01", region="west"), row("customers", 2, "2010-01-01"),
+        row("customers", 1, "2010-06-01", region="north"),
+        row("customers", 1, "2011-02-01", region="south"),
+    ]  # fmt: skip
+    table = filled("customers", people)
+    seen = _seen(lines, segment=Segment(column="region"), customers=table)
+    assert seen.segment == ("north", "", "")
+    assert seen.newcomers == 0.5
+    assert _seen(lines, segment=Segment(column="no such"), customers=table).segment == ()
+    assert _seen(lines, segment=Segment()).segment == ()
 
 
 def test_interactions_are_rows_of_any_table():

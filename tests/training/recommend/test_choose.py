@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import DataError
-from tests.training.recommend.worlds import DAYS, HORIZON, Shop, histories, recommender
+from tests.training.recommend.worlds import DAYS, HORIZON, Shop, histories, shelf_of
 from training.recommend.audience import audience, everyone
 from training.recommend.choose import choose
-from training.recommend.ranker import LOGISTIC, RankerConfig
-from training.recommend.recommender import Recommender
+from training.recommend.ranker import LOGISTIC, Ranker, RankerConfig
+from training.recommend.recommender import RANKERS, Recommender, teach
 
 
 def _highest(score: np.ndarray, open_: np.ndarray, k: int) -> np.ndarray:
@@ -42,11 +42,15 @@ def test_candidates_are_the_highest_of_each_maker(seed, each, bought):
 
 
 @pytest.fixture(scope="module")
-def told(world: Shop) -> Recommender:
+def told(world: Shop, made: Recommender) -> Recommender:
     """With the logistic trees that audiences need."""
-    return recommender(
-        world, RankerConfig(objectives=("rank:ndcg", LOGISTIC), trees=12, min_child_weight=1)
-    )
+    seen = world.asof(DAYS - 2 * HORIZON)
+    rows = teach(shelf_of(seen), seen)
+    config = RankerConfig(objectives=("rank:ndcg", LOGISTIC), trees=8, min_child_weight=1)
+    rankers = {name: Ranker(config) for name in RANKERS}
+    for name, ranker in rankers.items():
+        ranker.fit([rows[name]], seed=1)
+    return Recommender(made.shelf, rankers)
 
 
 def _lines(world: Shop, made: Recommender) -> pd.DataFrame:

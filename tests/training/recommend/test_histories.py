@@ -59,7 +59,7 @@ def test_take_and_shards_are_the_same_customers():
         )
         assert np.array_equal(past.item[span], taken.item[own])
         assert np.array_equal(past.age[span], taken.age[own])
-    shards = past.shards(5)
+    shards = list(past.shards(5))
     assert [s.start for s, _ in shards] == [0, 5, 10]
     dense = np.vstack([some.matrix().toarray() for _, some in shards])
     assert np.array_equal(dense, past.matrix().toarray())

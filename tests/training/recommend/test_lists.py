@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.recommend.worlds import DAYS, HORIZON, Shop, shelf_of
+from tests.training.recommend.worlds import DAYS, HORIZON, SHELF, Shop, shelf_of
 from training.recommend.body import ListRequest
 from training.recommend.lists import KINDS
 from training.recommend.recommender import Recommender
 from training.recommend.requests import answer, similar
+from training.recommend.shelf import Shelf
 
 HISTORY = [
     {"product_id": "P000", "days_ago": 40, "quantity": 1},
@@ -98,6 +99,45 @@ def test_ladder_is_named(made: Recommender):
     assert "nothing bought before is known" in empty["short"]
 
 
+def test_segment_speaks_for_a_stranger(made: Recommender, world: Shop):
+    """What sells in it comes first, then what sells to all; an unknown one says nothing."""
+    seen = world.asof(DAYS - HORIZON)
+    taste = [("even", "odd")[c % 2] for c in seen.customers]
+    few = ["few" if c < 19 else "" for c in range(len(taste))]
+    shelf = Shelf(SHELF, HORIZON, {"recent": made.shelf.makers["recent"]})
+    assert shelf.fit(seen.past, seen.attributes, few).demand.segments == ()
+    shelf.fit(seen.past, seen.attributes, taste)
+    assert shelf.demand.segments == ("even", "odd")
+    other = Recommender(shelf, {})
+    reply = answer(other, {"segment": "odd", "k": 15})
+    steps = [item["step"] for item in reply["items"]]
+    assert steps[:12] == ["segment"] * 12
+    assert "segment" not in steps[12:]
+    assert all(int(code[1:]) % 2 for code in _codes(reply)[:12])
+    bought = (seen.past.customer, seen.past.item)
+    first = int(_codes(reply)[0][1:])
+    lately = (bought[1] == first) & (seen.past.age <= 90)
+    said = f"{len(set(bought[0][lately]))} customers of odd bought it in the last 90 days"
+    assert reply["items"][0]["reason"] == said
+    unknown = answer(other, {"segment": "purple", "k": 15})
+    assert _codes(unknown) == _codes(answer(other, {"k": 15}))
+    assert "none of the 2 that are known" in unknown["warnings"][0]
+
+
+def test_content_fills_up_what_links_leave(made: Recommender):
+    """Nothing more goes with the basket: what is described alike comes next, and adds up."""
+    reply = answer(made, {"basket": ["P004"], "list": "basket", "k": 24}, explained=True)
+    steps = [item["step"] for item in reply["items"]]
+    assert steps == sorted(steps, key=("ranked", "content", "season", "popular").index)
+    alike = [item for item in reply["items"] if item["step"] == "content"]
+    assert alike
+    for item in alike:
+        assert item["reason"] == "described like Article eee"
+        assert (item["maker"], item["base"]) == ("content", 0.0)
+        assert item["sum_check"] < 1e-12
+        assert item["score"] == pytest.approx(made.described[4, made.places[item["product_id"]]])
+
+
 def test_bad_input_has_clear_answers(made: Recommender):
     """Everything denied, more than the catalogue, returns, doubled lines: words, no exception."""
     everything = [f"P{i:03d}" for i in range(24)]
@@ -156,6 +196,19 @@ def test_what_was_launched_later_is_never_listed(made: Recommender, world: Shop)
             assert reply["filtered"][0] == {"rule": "not sold lately", "items": 1}
     reply = answer(other, {"history": [{"product_id": "P023", "days_ago": 2}], "k": 24})
     assert "P023" not in _codes(reply)
+
+
+def test_unsold_items_are_listed_by_what_they_are_like(made: Recommender, world: Shop):
+    """Where the pipeline offers them: a new item reaches those who buy its kind, with a reason."""
+    kept = world.item != 23
+    late = Shop(world.customer[kept], world.item[kept], world.day[kept], 60, 24)
+    seen = late.asof(DAYS - HORIZON)
+    offering = SHELF.model_copy(update={"unsold": True})
+    shelf = Shelf(offering, HORIZON, shelf_of(seen).makers).fit(seen.past, seen.attributes)
+    history = [{"product_id": f"P{i:03d}", "days_ago": 5} for i in (17, 19, 21)]
+    body = {"history": history, "list": "discovery", "k": 24}
+    listed = {x["product_id"]: x for x in answer(Recommender(shelf, made.rankers), body)["items"]}
+    assert listed["P023"]["reason"].startswith(("goes with", "described like"))
 
 
 def test_dates_are_days_ago(made: Recommender):

@@ -11,6 +11,7 @@ from training.recommend.catalogue import Attributes, demand
 from training.recommend.histories import Histories
 from training.recommend.makers import HOME, Shippable
 from training.recommend.makers import Shop as Known
+from training.recommend.makers.content import described
 from training.recommend.makers.due import Due, DueConfig
 from training.recommend.makers.ease import Ease, EaseConfig
 from training.recommend.makers.factors import Als, AlsConfig
@@ -170,7 +171,7 @@ def test_due_rises_when_the_rhythm_says_so():
 def test_strongest_keeps_the_strongest_and_ties():
     """The largest by size of each column, none to itself; equal ones stay together."""
     links = np.array([[9.0, 1, 2], [3, 9, -5], [3, 4, 9]])
-    kept = strongest(links, 1).toarray()
+    kept = strongest([sp.csr_matrix(links.T)], 1).toarray()
     assert np.array_equal(kept, [[0, 0, 0], [3, 0, -5], [3, 4, 0]])
 
 
@@ -189,3 +190,13 @@ def test_two_tastes_are_told_apart(world: Shop):
         left = seen.past.matrix().toarray()[:, :] > 0
         open_ = np.array([not left[c, taste[c] :: 2].all() for c in range(len(taste))])
         assert (best[open_] % 2 == taste[open_]).all(), use
+
+
+def test_words_of_most_items_link_nothing():
+    """A word of more than half of the items, or of one alone, is no likeness; a shared rarer is."""
+    names = ("red lamp", "red cup", "red lamp stand", "blue bowl")
+    made = described(Attributes(("1", "2", "3", "4"), names)).toarray()
+    alike = made @ made.T
+    assert alike[0, 2] > 0.999
+    alike[0, 2] = alike[2, 0] = 0
+    assert not (alike - np.diag(np.diag(alike))).any()

@@ -7,6 +7,7 @@ from tests.training.recommend.worlds import DAYS, HORIZON, Shop, bundle
 from training.arrays import unpacked
 from training.recommend import bundle as bundles
 from training.recommend.body import MAX_LINES, PostedRequest
+from training.recommend.card import next_basket
 from training.recommend.evaluate import Answered, compare, maker_lists, measured
 from training.recommend.ranker import Ranker, RankerConfig
 from training.recommend.recommender import RANKERS, Recommender, first, teach
@@ -123,3 +124,25 @@ def test_only_requests_from_outside_have_a_limit_of_lines(made: Recommender):
     assert len(loaded.predict_frame(many))
     with pytest.raises(ValueError, match=f"at most {MAX_LINES} items"):
         PostedRequest.model_validate({"history": [line | {"days_ago": 3}] * (MAX_LINES + 1)})
+
+
+def test_next_baskets_are_shown_as_they_are_published(world: Shop, made: Recommender):
+    """Recall, NDCG and PHR at 10 and 20, of all, repeats and explored items."""
+    seen = world.asof(DAYS - HORIZON)
+    found = {
+        name: Answered(
+            measured(maker_lists(made.shelf.makers[name], seen.past, made.shelf.offered, 20), seen),
+            {},
+        )
+        for name in ("recent", "decayed")
+    }
+    judged = compare(found, seen.customers, 5, 1)
+    table = next_basket(judged)
+    assert table["list"].tolist() == ["all"] * 2 + ["repeat"] * 2 + ["explore"] * 2
+    assert table["answer"].tolist() == ["recent", "decayed"] * 3
+    assert list(table.columns[2:]) == [
+        f"{m}@{k}" for k in (10, 20) for m in ("Recall", "NDCG", "PHR")
+    ]
+    own = table.set_index(["list", "answer"])
+    value = judged.draws["decayed"]["discovery_hit_rate_at_20"][0]
+    assert own.loc[("explore", "decayed"), "PHR@20"] == round(value, 4)

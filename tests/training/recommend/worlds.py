@@ -99,14 +99,14 @@ def histories(seed: int = 0, n_customers: int = 12, n_items: int = 9, lines: int
     return Histories.of(columns, n_customers, n_items)
 
 
-def recommender(world: Shop, trees: RankerConfig = TREES) -> Recommender:
+def recommender(world: Shop) -> Recommender:
     """Rankers taught at two cutoffs, makers as of the last."""
     taught = [
         teach(shelf_of(seen), seen) for seen in (world.asof(DAYS - 270), world.asof(DAYS - 180))
     ]
     rankers = {}
     for name in RANKERS:
-        rankers[name] = Ranker(trees)
+        rankers[name] = Ranker(TREES)
         rankers[name].fit([block[name] for block in taught], seed=1)
     return Recommender(shelf_of(world.asof(DAYS - HORIZON)), rankers)
 

@@ -15,7 +15,7 @@ from features.settings import Strict
 from training.recommend.catalogue import Attributes
 from training.recommend.histories import Histories
 from training.recommend.makers import Shop
-from training.recommend.makers.linear import Linear, strongest
+from training.recommend.makers.linear import Linear, linked
 
 PRICE_STEP = 2.0
 """A price band ends at so many times its beginning."""
@@ -36,8 +36,8 @@ class Content(Linear):
 
     def fit(self, past: Histories, shop: Shop) -> None:
         """Compare the descriptions; who bought what plays no part."""
-        X = described(shop.attributes)
-        self.links = strongest((X @ X.T).tocsr(), self.config.top)
+        words = described(shop.attributes).T.tocsr()
+        self.links = linked(words, words, lambda cosine, h, i: cosine, self.config.top)
 
 
 def described(attributes: Attributes) -> sp.csr_matrix:
@@ -49,8 +49,9 @@ def described(attributes: Attributes) -> sp.csr_matrix:
     col = np.array([place[word] for bag in bags for word in bag], np.int64)
     counts = np.bincount(col, minlength=len(known))
     weight = np.log((1 + len(bags)) / (1 + counts))[col]
-    # A word that only one item has links it to nothing, but would make it shorter.
-    weight[counts[col] < 2] = 0.0
+    # A word that only one item has links it to nothing, but would make it shorter; one that most
+    # have tells nothing, but would link all of them.
+    weight[(counts[col] < 2) | (counts[col] > len(bags) / 2)] = 0.0
     made = sp.csr_matrix((weight, (row, col)), shape=(len(bags), len(known)))
     length = np.sqrt(np.asarray(made.multiply(made).sum(axis=1)).ravel())
     return (sp.diags(1 / np.where(length > 0, length, 1.0)) @ made).tocsr()

@@ -13,7 +13,7 @@ from pydantic import Field
 from features.settings import Strict
 from training.recommend.histories import Histories
 from training.recommend.makers import Shop
-from training.recommend.makers.linear import Linear, strongest
+from training.recommend.makers.linear import BLOCK, Linear, strongest
 
 
 class EaseConfig(Strict):
@@ -42,10 +42,14 @@ class Ease(Linear):
         gram = np.asarray((X.T @ X).toarray())
         gram[np.diag_indices_from(gram)] += self.config.l2
         with threadpool_limits(limits=1):
-            inverse = scipy.linalg.lapack.dpotri(scipy.linalg.cholesky(gram, lower=True), lower=1)[
-                0
-            ]
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        links = strongest(-inverse / np.diag(inverse), self.config.top).tocoo()
+            factor = scipy.linalg.cholesky(gram.T, lower=True, overwrite_a=True)
+            inverse = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)[0]
+        inverse += np.tril(inverse, -1).T
+        # Symmetric, so that a row of links to an item is a column.
+        incoming = (
+            sp.csr_matrix((-inverse[:, at : at + BLOCK] / np.diag(inverse)[at : at + BLOCK]).T)
+            for at in range(0, len(inverse), BLOCK)
+        )
+        links = strongest(incoming, self.config.top).tocoo()
         size = (past.n_items, past.n_items)
         self.links = sp.csr_matrix((links.data, (chosen[links.row], chosen[links.col])), shape=size)

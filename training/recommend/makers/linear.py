@@ -4,7 +4,7 @@ What each past item adds is ``profile[h] * links[h, i]``: the exact Shapley valu
 which items of the history are present or not, since that game is additive.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -14,12 +14,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from training.contract import Floats
+from training.recommend.highest import push
 from training.recommend.histories import Histories
 
 Arrays = Mapping[str, NDArray[Any]]
 
-BLOCK = 512
-"""Columns that are looked at together: bounds memory."""
+BLOCK = 256
+"""Items whose links are looked at together: bounds memory."""
 
 
 class Linear:
@@ -90,22 +91,69 @@ def _product(
                 out[row, to[b]] += weight[a] * link[b]
 
 
-def strongest(links: sp.spmatrix | NDArray[Any], top: int) -> sp.csr_matrix:
-    """Of each item's incoming links (a column) the ``top`` strongest by size; none to itself.
+def linked(
+    before: sp.csr_matrix, after: sp.csr_matrix, worth: Callable[..., Floats], top: int
+) -> sp.csr_matrix:
+    """Links between items that stand in the same rows, shape (n_items, n_items).
 
-    What is as strong as the last of them stays, too: the choice depends on no order. Kept in
-    float32, so that a fitted maker and one that was read back answer alike.
+    Parameters
+    ----------
+    before, after
+        Shape (n_rows, n_items): a link leads from an item of ``before`` to one of ``after``.
+    worth
+        Strengths from arrays of sums ``before[:, h]' after[:, i]``, of ``h`` and of ``i``.
+    top
+        Of each item's incoming links so many are kept; see :func:`strongest`.
+
+    Notes
+    -----
+    The whole product of a large catalogue, which would be dense, is never held.
     """
-    columns: Any = links.tocsc() if sp.issparse(links) else links  # type: ignore[union-attr]
-    n, blocks = columns.shape[0], []
-    for at in range(0, n, BLOCK):
-        block = columns[:, at : at + BLOCK]
-        value = np.array(block.toarray() if sp.issparse(block) else block, dtype=np.float32)
-        value[at + np.arange(value.shape[1]), np.arange(value.shape[1])] = 0
-        if top < n:
-            size = np.abs(value)
-            value[size < np.partition(size, n - top, axis=0)[n - top]] = 0
-        blocks.append(sp.csc_matrix(value))
-    made = sp.hstack(blocks, format="csr").astype(np.float64)
+    rows, n = after.T.tocsr(), after.shape[1]
+
+    def blocks() -> Iterator[sp.csr_matrix]:
+        for at in range(0, n, BLOCK):
+            sums = rows[at : at + BLOCK] @ before
+            to = np.repeat(np.arange(at, at + sums.shape[0]), np.diff(sums.indptr))
+            sums.data = worth(sums.data, sums.indices, to)
+            yield sums
+
+    return strongest(blocks(), top)
+
+
+def strongest(incoming: Iterable[sp.csr_matrix], top: int) -> sp.csr_matrix:
+    """Links, shape (n_items, n_items): of each item's incoming ones the ``top`` strongest by size.
+
+    ``incoming`` are blocks of consecutive rows, a row for each item that links lead to. None leads
+    from an item to itself. What is as strong as the last of them stays, too: the choice depends on
+    no order. Kept in float32, so that a fitted maker and one that was read back answer alike.
+    """
+    kept, at = [], 0
+    for links in incoming:
+        block = links.astype(np.float32)
+        _clear_weak(block.indptr, block.indices, block.data, at, top)
+        block.eliminate_zeros()
+        kept.append(block)
+        at += block.shape[0]
+    made = sp.vstack(kept, format="csr").T.tocsr().astype(np.float64)
     made.sort_indices()
     return made
+
+
+@numba.njit(nogil=True)
+def _clear_weak(
+    start: NDArray[Any], item: NDArray[Any], link: NDArray[Any], first: int, top: int
+) -> None:
+    """Set to 0 what leads to itself or is weaker than the ``top`` strongest of its row."""
+    heap = np.empty(top)
+    for row in range(len(start) - 1):
+        held = 0
+        for a in range(start[row], start[row + 1]):
+            if item[a] == first + row:
+                link[a] = 0
+            elif held < top or abs(link[a]) > heap[0]:
+                held = push(heap, held, abs(link[a]))
+        if held == top:
+            for a in range(start[row], start[row + 1]):
+                if abs(link[a]) < heap[0]:
+                    link[a] = 0

@@ -7,7 +7,7 @@ from pydantic import Field
 from features.settings import Strict
 from training.recommend.histories import Histories
 from training.recommend.makers import Shop
-from training.recommend.makers.linear import Linear, strongest
+from training.recommend.makers.linear import Linear, linked
 
 
 class CosineConfig(Strict):
@@ -28,11 +28,10 @@ class Cosine(Linear):
     def fit(self, past: Histories, shop: Shop) -> None:
         """Compare all columns."""
         X = self.profile(past)
-        gram = (X.T @ X).tocoo()
         length = np.sqrt(np.asarray(X.multiply(X).sum(axis=0)).ravel())
-        value = gram.data / (length[gram.row] * length[gram.col] + self.config.shrink)
-        self.links = strongest(
-            sp.csr_matrix((value, (gram.row, gram.col)), gram.shape), self.config.top
+        shrink = self.config.shrink
+        self.links = linked(
+            X, X, lambda sums, h, i: sums / (length[h] * length[i] + shrink), self.config.top
         )
 
 
@@ -64,4 +63,4 @@ class Bm25(Linear):
         weight = X.data * (k1 + 1) / (k1 * norm[X.row] + X.data) * rarity[X.col]
         weighed = sp.csr_matrix((weight, (X.row, X.col)), X.shape)
         plain = sp.csr_matrix((np.ones_like(weight), (X.row, X.col)), X.shape)
-        self.links = strongest((plain.T @ weighed / customers).tocsr(), self.config.top)
+        self.links = linked(plain, weighed, lambda sums, h, i: sums / customers, self.config.top)

@@ -7,7 +7,7 @@ from pydantic import Field
 from features.settings import Strict
 from training.recommend.histories import Histories
 from training.recommend.makers import Shop
-from training.recommend.makers.linear import Linear, strongest
+from training.recommend.makers.linear import Linear, linked
 
 
 class TogetherConfig(Strict):
@@ -34,11 +34,12 @@ class _Association(Linear):
         Tan, Kumar and Srivastava (2004), "Selecting the right objective measure for association
         analysis": it is high for pairs that are both frequent and beyond chance.
         """
-        pairs = (before.T @ after).tocoo()
         left, right = (np.asarray(side.sum(axis=0)).ravel() for side in (before, after))
-        value = pairs.data / (np.sqrt(left[pairs.row] * right[pairs.col]) + self.config.shrink)
-        made = sp.csr_matrix((value, (pairs.row, pairs.col)), pairs.shape)
-        self.links = strongest(made, self.config.top)
+        shrink = self.config.shrink
+        self.links = linked(
+            before, after,
+            lambda pairs, h, i: pairs / (np.sqrt(left[h] * right[i]) + shrink), self.config.top,
+        )  # fmt: skip
 
 
 class Together(_Association):
