@@ -1,24 +1,26 @@
 """Feature sets over a view -> one table, with every promise of the sets checked."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
 import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
 from ibis.backends import BaseBackend
 
 from features import columns as c
 from features.engine import keep
 from features.errors import ConfigError, DataError
-from features.plan import found, one_pass, pruned, replaced
+from features.once import Definitions, needed, shared
+from features.plan import one_pass, pruned
 from features.schema import ARROW, FeatureColumn, check
 from features.views import View
+from features.wide import KEYS, Flat, beside, flat, over
 
-KEYS = (c.CUSTOMER, c.CUTOFF)
 Keep = Callable[[str, ir.Table], ir.Table]
 """Makes an expression once, under a name, and returns what stands for it from then on."""
 
@@ -132,39 +134,95 @@ def compute(
     A set that reads a table which the source does not bring gives missing values: nothing could be
     observed. Whether that is allowed is the plan's business.
     """
-    asked, tables = made(view, sets, partial(keep, backend), spine)
-    result = joined(view, sets, asked, tables).to_pyarrow()
-    counts = (
-        [] if spine is not None else [int(table.count().to_pyarrow().as_py()) for table in tables]
-    )
-    return checked(result, sets, observed(view, sets), counts)
+    done = made(view, sets, partial(keep, backend), spine)
+    counts = {
+        name: backend.to_pyarrow(done.parts[base].count()).as_py()
+        for name, base in done.bases().items() if spine is None
+    }  # fmt: skip
+    return checked(backend.to_pyarrow(done.joined()), done, counts)
 
 
-def checked(
-    result: pa.Table,
-    sets: Sequence[FeatureSet],
-    observed: Sequence[FeatureSet],
-    counts: Sequence[int],
-) -> pa.Table:
-    """The feature table in its declared schema, if every set kept its promises.
+@dataclass(frozen=True)
+class Made:
+    """Feature sets over kept tables: what is left is to join those, see :meth:`joined`."""
+
+    view: View
+    sets: Sequence[FeatureSet]
+    asked: ir.Table
+    """``(customer_id, cutoff)`` of who is asked about."""
+    flats: Mapping[int, Flat]
+    """What the set of a number is made of; those are not there whose tables the source lacks."""
+    parts: Mapping[ops.Relation, ir.Table]
+    """The kept table of each part."""
+
+    def bases(self) -> dict[str, ops.Relation]:
+        """The part that has the rows of some sets, by the name of its mark: its customer."""
+        found = dict.fromkeys(taken.base for taken in self.flats.values())
+        return {f"found_{number}": base for number, base in enumerate(found) if base in self.parts}
+
+    def joined(self, empty: Set[str] = frozenset()) -> ir.Table:
+        """The feature table in no order, with the marks of :meth:`bases`.
+
+        Parameters
+        ----------
+        empty
+            Names of kept tables that have no rows.
+        """
+        there = {p: table for p, table in self.parts.items() if table.get_name() not in empty}
+        links, (asked, *references) = beside(self.asked, list(there.values()))
+        fields: dict[Any, ops.Value] = {}
+        rows = {self.asked.op(): asked, **dict(zip(there, references, strict=True))}
+        for part in _parts(self.flats.values()):
+            for name, kind in part.schema.items():
+                fields[ops.Field(part, name)] = (
+                    ops.Field(rows[part], name) if part in rows else ops.Literal(None, kind)
+                )
+        marks = {name: fields[ops.Field(b, c.CUSTOMER)] for name, b in self.bases().items()}
+        values = {key: ops.Field(asked, key) for key in KEYS} | marks
+        for number, part in enumerate(self.sets):
+            values |= self._filled(part, self.flats.get(number), fields, asked)
+        return ops.JoinChain(asked, links, values).to_expr()
+
+    def _filled(
+        self, part: FeatureSet, taken: Flat | None, fields: Mapping[Any, ops.Value], asked: Any
+    ) -> dict[str, ops.Value]:
+        """The set's columns; where rows could be observed and there are none, as declared."""
+        if taken is None:
+            return {k.name: ibis.null(k.dtype).op() for k in part.columns()}
+        unseen = self.view.unseen(ops.Field(asked, c.CUTOFF).to_expr(), part.reads)
+        known = None
+        if taken.base != self.asked.op():
+            known = fields[ops.Field(taken.base, c.CUSTOMER)].to_expr().notnull()
+        found, filled = over(taken.values, fields), {}
+        for column in part.columns():
+            value = found[column.name].to_expr()
+            if known is not None:
+                value = ibis.ifelse(known, value, None)
+            if column.fill is not None:
+                fill = column.fill if unseen is None else ibis.ifelse(unseen, None, column.fill)
+                value = value.fill_null(fill)
+            filled[column.name] = value.op()
+        return filled
+
+
+def checked(result: pa.Table, made: Made, counts: Mapping[str, int]) -> pa.Table:
+    """The feature table in order and in its declared schema, if every set kept its promises.
 
     Parameters
     ----------
     result
-        What the expression of :func:`joined` gave.
+        What :meth:`Made.joined` gave.
     counts
-        Rows of the table of each observed set; none = some may be of customers not asked about.
+        Rows of the tables of :meth:`Made.bases`; none = some may be of customers not asked about.
     """
-    _check_rows(result, observed, counts)
-    schema = arrow_schema(declared(sets))
+    result = result.combine_chunks()
+    order = np.lexsort([result[key].to_numpy() for key in KEYS])
+    result = result.take(order)
+    _check_rows(result, made, counts)
+    schema = arrow_schema(declared(made.sets))
     table = result.select(schema.names).cast(schema).combine_chunks()
     check(table, schema, (), "features")
     return table
-
-
-def observed(view: View, sets: Sequence[FeatureSet]) -> list[FeatureSet]:
-    """The sets whose tables the source brings."""
-    return [part for part in sets if all(view.has(name) for name in part.reads)]
 
 
 def made(
@@ -172,59 +230,35 @@ def made(
     sets: Sequence[FeatureSet],
     keep: Keep,
     spine: ir.Table | None = None,
-) -> tuple[ir.Table, list[ir.Table]]:
-    """Who is asked about, and the table of each observed set.
+) -> Made:
+    """The tables behind feature sets, each made once.
 
     ``keep`` is called for everything that is worth making once, in an order in which each needs
     none but those before it.
     """
-    everyone = view.customers if spine is None else spine
-    built = [everyone, *(_built(part, view) for part in observed(view, sets))]
-    kept = _lasting(keep, view, built)
-    everyone, *built = replaced(built, {node: table.op() for node, table in kept.items()})
-    asked = keep("spine", everyone)
-    ready = one_pass(pruned(built), keep)
-    return asked, [keep(f"set_{number}", table) for number, table in enumerate(ready)]
-
-
-def joined(
-    view: View, sets: Sequence[FeatureSet], asked: ir.Table, tables: Sequence[ir.Table | None]
-) -> ir.Table:
-    """The feature table as an expression, with a mark of where each observed set had a row.
-
-    Parameters
-    ----------
-    tables
-        Of each observed set; None = it has no row.
-    """
-    # One chain of joins and one list of columns: nested ones take Ibis minutes to write down.
-    whole = asked
-    for number, table in enumerate(tables):
-        if table is not None:
-            keys = {f"{key}_{number}": key for key in KEYS}
-            marked = table.rename(keys).mutate(**{f"found_{number}": ibis.literal(True)})
-            same = [asked[key] == marked[renamed] for renamed, key in keys.items()]
-            whole = whole.left_join(marked, same)
-    values: dict[str, ir.Value] = {k.name: ibis.null(k.dtype) for k in declared(sets)}
-    for number, part in enumerate(observed(view, sets)):
-        values |= _filled(whole, part, view)
-        mark = f"found_{number}"
-        values[mark] = whole[mark] if mark in whole.columns else ibis.null("boolean")
-    keyed = {key: whole[key] for key in KEYS}
-    return whole.select(**keyed, **values).order_by(c.CUTOFF, c.CUSTOMER)
-
-
-def _filled(whole: ir.Table, part: FeatureSet, view: View) -> dict[str, ir.Value]:
-    """The set's columns; for customers without rows, where rows could be observed, as declared."""
-    values: dict[str, ir.Value] = {
-        k.name: whole[k.name] if k.name in whole.columns else ibis.null(k.dtype)
-        for k in part.columns()
+    view = replace(view, definitions=(definitions := Definitions()))
+    numbers = [n for n, part in enumerate(sets) if all(view.has(name) for name in part.reads)]
+    built = [_built(sets[number], view) for number in numbers]
+    asked = view.customers if spine is None else keep("spine", spine)
+    built = pruned(built)
+    for name, table in needed(definitions, [asked, *built]).items():
+        keep(name, table)
+    flats = dict(zip(numbers, map(flat, one_pass(built, keep)), strict=True))
+    nodes = _parts(flats.values())
+    tables, alike = shared([node.to_expr() for node in nodes])
+    for name, table in alike.items():
+        keep(name, table)
+    there = (ops.DatabaseTable, ops.UnboundTable)
+    parts = {
+        node: table if isinstance(table.op(), there) else keep(f"part_{number}", table)
+        for number, (node, table) in enumerate(zip(nodes, tables, strict=True))
     }
-    fills = {k.name: values[k.name].fill_null(k.fill) for k in part.columns() if k.fill is not None}
-    unseen = view.unseen(whole[c.CUTOFF], part.reads)
-    if unseen is not None:
-        fills = {name: ibis.ifelse(unseen, values[name], fill) for name, fill in fills.items()}
-    return values | fills
+    parts.pop(asked.op(), None)
+    return Made(view, sets, asked, flats, parts)
+
+
+def _parts(flats: Iterable[Flat]) -> list[ops.Relation]:
+    return list(dict.fromkeys(part for taken in flats for part in taken.parts))
 
 
 def _built(part: FeatureSet, view: View) -> ir.Table:
@@ -239,31 +273,23 @@ def _built(part: FeatureSet, view: View) -> ir.Table:
     return built.select(*expected)
 
 
-def _check_rows(result: pa.Table, sets: Sequence[FeatureSet], made: Sequence[int]) -> None:
+def _check_rows(result: pa.Table, made: Made, counts: Mapping[str, int]) -> None:
     """Rows of a set that match nothing asked are strangers; equal neighbours are doubled keys."""
     problems = []
-    for number, (part, rows) in enumerate(zip(sets, made, strict=bool(made))):
-        strangers = rows - (result.num_rows - result[f"found_{number}"].null_count)
+    bases = made.bases()
+    for mark, rows in counts.items():
+        strangers = rows - (result.num_rows - result[mark].null_count)
         if strangers > 0:
-            problems.append(f"feature set {name_of(part)}: {strangers} rows of unknown customers")
+            of = [n for n, taken in made.flats.items() if taken.base == bases[mark]]
+            names = ", ".join(name_of(made.sets[number]) for number in of)
+            problems.append(f"feature set {names}: {strangers} rows of unknown customers")
     customers, cutoffs = (result[key].to_numpy() for key in KEYS)
     doubled = int(((customers[1:] == customers[:-1]) & (cutoffs[1:] == cutoffs[:-1])).sum())
     if doubled:
-        names = ", ".join(name_of(part) for part in sets)
+        names = ", ".join(name_of(made.sets[number]) for number in made.flats)
         problems.append(
             f"{doubled} doubled keys: the spine, or one of {names}, has more than one row for a "
             "customer and cutoff"
         )
     if problems:
         raise DataError.listing("the feature table does not hold what was promised", problems)
-
-
-def _lasting(keep: Keep, view: View, built: Sequence[ir.Table]) -> dict[ops.Node, ir.Table]:
-    """Make what ``built`` needs of the view's lasting expressions."""
-    used = set(found(built, ops.Relation))
-    kept: dict[ops.Node, ir.Table] = {}
-    for name, table in view.lasting.items():
-        if table.op() in used:
-            (ready,) = replaced([table], {node: made.op() for node, made in kept.items()})
-            kept[table.op()] = keep(name, ready)
-    return kept

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import columns as c
-from features.compute import FeatureSet, declared, joined, made
+from features.compute import FeatureSet, declared, made
 from features.engine import connect
 from features.errors import ConfigError, DataError
 from features.posted import History, microseconds, read_histories
@@ -76,8 +76,8 @@ class OnDemand:
         asked = ibis.table({c.CUSTOMER: "int64", c.CUTOFF: "timestamp(6)"}, name="asked")
         self._steps: dict[str, ir.Table] = {}
         self._sql: dict[str, str] = {}
-        self._view, self._sets = View(tables, began, (), None, moments), list(sets)
-        self._spine, self._tables = made(self._view, sets, self._keep, asked)
+        view = View(tables, began, (), None, moments)
+        self._made = made(view, list(sets), self._keep, asked)
         self._backend = connect(threads=1)
         self._statements: dict[tuple[str, ...], str] = {}
         self._local = threading.local()
@@ -186,8 +186,7 @@ class OnDemand:
             if _is_empty(expression.op(), empty):
                 empty.add(name)
                 parts[name] = f"SELECT * FROM ({parts[name]}) WHERE false"
-        tables = [None if table.get_name() in empty else table for table in self._tables]
-        whole = joined(self._view, self._sets, self._spine, tables)
+        whole = self._made.joined(empty).order_by(c.CUSTOMER)
         answer = whole.select(*(column.name for column in self.columns))
         made_once = ", ".join(f"{_quoted(n)} AS MATERIALIZED ({q})" for n, q in parts.items())
         return f"WITH {made_once} {_sql(answer)}"

@@ -1,15 +1,20 @@
 """Feature tables from many cutoffs: statements are written once and run again for each pass."""
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 
+import ibis
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pyarrow as pa
 from ibis.backends import BaseBackend
 
 from features import columns as c
-from features.compute import FeatureSet, checked, joined, made, observed
+from features.compute import FeatureSet, Made, checked, made
 from features.engine import answer, make, times, typed
+from features.plan import found
 from features.views import View
 
 MOMENTS = "moments"
@@ -36,36 +41,47 @@ class Passes:
     ) -> None:
         self._backend, self._view, self._sets = backend, view, list(sets)
         self._steps: list[tuple[str, str]] = []
-        self._lasting: set[str] = set()
-        self._observed: list[FeatureSet] = []
-        self._made: list[str] = []
+        self._changing = {MOMENTS}
+        self._made: Made | None = None
         self._query = ""
 
     def at(self, cutoffs: Sequence[datetime]) -> pa.Table:
         """The feature table from ``cutoffs``; see :func:`features.compute.compute`."""
         make(self._backend, MOMENTS, times(self._backend, c.CUTOFF, cutoffs))
-        if self._query:
-            return self._run(step for step in self._steps if step[0] not in self._lasting)
+        if self._made is not None:
+            return self._run([step for step in self._steps if step[0] in self._changing])
         view = self._view(cutoffs, self._backend.table(MOMENTS))
-        asked, tables = made(view, self._sets, self._keep)
-        self._observed = observed(view, self._sets)
-        self._lasting = set(view.lasting)
-        self._made = [table.get_name() for table in tables]
-        self._query = str(self._backend.compile(joined(view, self._sets, asked, tables)))
-        return self._run(())
+        # Each statement runs while the next is written.
+        with ThreadPoolExecutor(1) as engine:
+            running: list[Future[None]] = []
+            done = made(view, self._sets, partial(self._keep, engine, running))
+            self._query = str(self._backend.compile(done.joined()))
+        for step in running:
+            step.result()
+        self._made = done
+        return self._run([])
 
     def again(self) -> pa.Table:
         """The feature table from the same cutoffs, after the rows of the tables changed."""
         return self._run(self._steps)
 
     def _run(self, steps: Iterable[tuple[str, str]]) -> pa.Table:
+        assert self._made is not None
         for name, statement in steps:
             make(self._backend, name, statement)
-        counts = [self._backend.table(n).count().to_pyarrow().as_py() for n in self._made]
-        return checked(answer(self._backend, self._query), self._sets, self._observed, counts)
+        counts = {
+            mark: answer(self._backend, f"SELECT count(*) FROM {self._made.parts[base].get_name()}")
+            for mark, base in self._made.bases().items()
+        }
+        rows = {mark: count[0][0].as_py() for mark, count in counts.items()}
+        return checked(answer(self._backend, self._query), self._made, rows)
 
-    def _keep(self, name: str, expression: ir.Table) -> ir.Table:
-        statement = typed(self._backend, expression)
+    def _keep(
+        self, engine: ThreadPoolExecutor, running: list[Future[None]], name: str, table: ir.Table
+    ) -> ir.Table:
+        statement = typed(self._backend, table)
         self._steps.append((name, statement))
-        make(self._backend, name, statement)
-        return self._backend.table(name)
+        if self._changing & {node.name for node in found([table], ops.PhysicalTable)}:
+            self._changing.add(name)
+        running.append(engine.submit(make, self._backend, name, statement))
+        return ibis.table(table.schema(), name=name)

@@ -6,7 +6,7 @@ sets stay plain Ibis.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ibis.expr.operations as ops
@@ -35,7 +35,7 @@ def found(tables: Iterable[ir.Table], kind: type[ops.Node]) -> list[Any]:
 
 def pruned(tables: Sequence[ir.Table]) -> list[ir.Table]:
     """The same tables without the columns below them that none of them needs."""
-    needs = _needs(tables)
+    needs = needs_of(tables)
 
     def rewrite(node: ops.Node, changed: dict[str, Any] | None) -> ops.Node:
         if isinstance(node, ops.Relation) and node not in needs:
@@ -55,7 +55,7 @@ def pruned(tables: Sequence[ir.Table]) -> list[ir.Table]:
     return [table.op().replace(rewrite).to_expr() for table in tables]
 
 
-def _needs(tables: Sequence[ir.Table]) -> Needs:
+def needs_of(tables: Sequence[ir.Table]) -> Needs:
     """Which columns of each relation somebody uses; consumers are asked before their inputs.
 
     Relations that nobody reads any more are not among the keys.
@@ -63,7 +63,7 @@ def _needs(tables: Sequence[ir.Table]) -> Needs:
     needs: Needs = {}
     for table in tables:
         needs.setdefault(table.op(), set()).update(table.columns)
-    for node in reversed(_inputs_first(tables)):
+    for node in reversed(inputs_first(tables)):
         if node not in needs:
             continue
         wanted = needs[node]
@@ -133,7 +133,8 @@ def _use(needs: Needs, values: Iterable[ops.Node]) -> None:
             needs.setdefault(relation, set()).update(relation.schema)
 
 
-def _inputs_first(tables: Sequence[ir.Table]) -> list[ops.Relation]:
+def inputs_first(tables: Sequence[ir.Table]) -> list[ops.Relation]:
+    """The relations of ``tables``, each after those that it reads."""
     order: dict[ops.Relation, None] = {}
 
     def visit(node: ops.Relation) -> None:
@@ -147,22 +148,25 @@ def _inputs_first(tables: Sequence[ir.Table]) -> list[ops.Relation]:
     return list(order)
 
 
-def _directly(nodes: Iterable[ops.Node]) -> list[Any]:
-    """The fields, counts of rows and whole relations in ``nodes``, not looking into relations."""
-    below: dict[ops.Node, None] = {}
+def values_below(nodes: Iterable[Any]) -> Iterator[Any]:
+    """``nodes`` and what they are made of, relations among them but nothing below those."""
     seen, stack = set(), list(nodes)
     while stack:
         node = stack.pop()
-        if isinstance(node, ops.Field | ops.Relation):
-            below[node] = None
-        elif node not in seen:
-            seen.add(node)
-            if isinstance(node, ops.CountStar):
-                below[node] = None
-                stack += [] if node.where is None else [node.where]
-            else:
-                stack += node.__children__
-    return list(below)
+        if node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if isinstance(node, ops.CountStar):
+            stack += [] if node.where is None else [node.where]
+        elif not isinstance(node, ops.Field | ops.Relation):
+            stack += node.__children__
+
+
+def _directly(nodes: Iterable[ops.Node]) -> list[Any]:
+    """The fields, counts of rows and whole relations in ``nodes``, not looking into relations."""
+    kinds = (ops.Field, ops.Relation, ops.CountStar)
+    return [node for node in values_below(nodes) if isinstance(node, kinds)]
 
 
 def _relation(node: ops.Node) -> Any:

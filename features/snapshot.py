@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -212,9 +212,12 @@ def _parts(
 def _write_part(
     folder: Path, table: pa.Table, cutoff: datetime, sets: Sequence[FeatureSet]
 ) -> dict[str, Any]:
-    moment = pa.scalar(cutoff, pa.timestamp("us"))
-    rows = table.filter(pc.equal(table[c.CUTOFF], moment))
-    pq.write_table(rows, folder / "part.parquet", compression="zstd")
+    moment, cutoffs = np.datetime64(cutoff, "us"), table[c.CUTOFF].to_numpy()
+    first, last = (np.searchsorted(cutoffs, moment, side=side) for side in ("left", "right"))
+    rows = table.slice(first, last - first)
+    words = [k.name for k in declared(sets) if k.dtype == "string"]
+    # Numbers seldom repeat: a dictionary of them takes time and room.
+    pq.write_table(rows, folder / "part.parquet", compression="zstd", use_dictionary=words)
     found = profile(rows, declared(sets), f"{cutoff:%Y-%m-%d}")
     (folder / "profile.json").write_text(json.dumps(found))
     return {"cutoff": cutoff.isoformat(), "rows": rows.num_rows}

@@ -11,6 +11,7 @@ import ibis.expr.types as ir
 from features import columns as c
 from features.canonical import CANONICAL
 from features.errors import DataError
+from features.once import Definitions, once
 from features.orders import SEEN, order_states, orders_of_window, orders_seen, pieces, steady_orders
 from features.purchases import purchase_ledger
 
@@ -41,6 +42,8 @@ class View:
     """The cutoffs as a table, where only the engine will know them."""
     _allowed: ir.Table | None = None
     """``(customer_id, cutoff)`` of the customers that may be looked at; None: everyone."""
+    definitions: Definitions | None = None
+    """Where what is worth making once is noted; see :class:`features.once.once`."""
 
     def has(self, table: str) -> bool:
         """Whether the source brings ``table``."""
@@ -105,8 +108,7 @@ class View:
         """
         if self.window is not None:
             return orders_of_window(self._aged(self._past("order_lines")))
-        lasting = self.lasting
-        seen = orders_seen(lasting["steady_orders"], lasting["order_states"], self._moments)
+        seen = orders_seen(self.steady_orders, self.order_states, self._moments)
         return self._aged(self._permitted(seen))
 
     @cached_property
@@ -128,7 +130,7 @@ class View:
         Purchases are products at a moment; products are counted once each; firsts are those never
         bought before the window. See :mod:`features.purchases`.
         """
-        ledger, moments = self.lasting["purchase_ledger"], self._moments
+        ledger, moments = self.purchase_ledger, self._moments
         seen = ledger.join(moments, ledger[SEEN] < moments[c.CUTOFF])
         return self._aged(self._permitted(seen))
 
@@ -152,35 +154,53 @@ class View:
         ranked = rows.mutate(place=place)
         return ranked.filter(ranked.place == 0).drop("place")
 
-    @cached_property
+    @once
     def customers(self) -> ir.Table:
         """Everyone with a row of any table before the cutoff: ``(customer_id, cutoff)``."""
-        known, moments = self.lasting["first_seen"], self._moments
+        known, moments = self.first_seen, self._moments
         seen = known.join(moments, known[SEEN] < moments[c.CUTOFF])
         return self._permitted(seen.select(c.CUSTOMER, c.CUTOFF))
 
-    @cached_property
-    def lasting(self) -> dict[str, ir.Table]:
-        """Expressions behind the views that do not depend on cutoffs: worth making once.
+    @once
+    def catalogue(self) -> ir.Table:
+        """Products as known at the cutoff, the last version of each."""
+        return self.latest("products", by=(c.PRODUCT,))
 
-        In an order in which each needs none but those before it.
-        """
-        lasting, first = {}, []
+    @once
+    def first_seen(self) -> ir.Table:
+        """When each customer's first row of any table was seen."""
+        first = []
         for name, table in sorted(self._tables.items()):
             if name == "order_lines":
-                lasting["pieces"] = pieces(table)
-                first.append(lasting["pieces"].select(c.CUSTOMER, SEEN))
+                first.append(self.pieces.select(c.CUSTOMER, SEEN))
             elif c.CUSTOMER in CANONICAL[name]:
                 seen = ibis.greatest(table[c.EVENT_TIME], table[c.KNOWN_TIME])
                 first.append(table.select(c.CUSTOMER, **{SEEN: seen}))
         earliest = [t.group_by(c.CUSTOMER).aggregate(**{SEEN: t[SEEN].min()}) for t in first]
-        known = ibis.union(*earliest) if len(earliest) > 1 else earliest[0]
-        lasting["first_seen"] = known.group_by(c.CUSTOMER).aggregate(**{SEEN: known[SEEN].min()})
-        if "pieces" in lasting:
-            lasting["steady_orders"] = steady_orders(lasting["pieces"])
-            lasting["order_states"] = order_states(lasting["pieces"], lasting["steady_orders"])
-            lasting["purchase_ledger"] = purchase_ledger(self._tables["order_lines"])
-        return lasting
+        if len(earliest) == 1:
+            return earliest[0]
+        known = ibis.union(*earliest)
+        return known.group_by(c.CUSTOMER).aggregate(**{SEEN: known[SEEN].min()})
+
+    @once
+    def pieces(self) -> ir.Table:
+        """See :mod:`features.orders`; the following, too."""
+        return pieces(self._tables["order_lines"])
+
+    @once
+    def steady_orders(self) -> ir.Table:
+        """Orders of customers for whom one sequence holds at every cutoff."""
+        return steady_orders(self.pieces)
+
+    @once
+    def order_states(self) -> ir.Table:
+        """States of the orders of all others."""
+        return order_states(self.pieces, self.steady_orders)
+
+    @once
+    def purchase_ledger(self) -> ir.Table:
+        """See :mod:`features.purchases`."""
+        return purchase_ledger(self._tables["order_lines"])
 
     @cached_property
     def _moments(self) -> ir.Table:

@@ -19,6 +19,7 @@ from features.compute import KEYS, FeatureSet, compute
 from features.engine import connect
 from features.errors import DataError
 from features.leakage.worlds import World
+from features.once import once
 from features.passes import Passes
 from features.schema import FeatureColumn
 from features.views import View
@@ -165,13 +166,13 @@ class Kit:
 class _Asking(View):
     """A view that also asks for a customer of whom there is no row."""
 
-    @cached_property
+    @once
     def customers(self) -> ir.Table:
         moments = self._moments
         stranger = moments.select(
             **{c.CUSTOMER: ibis.literal(STRANGER, type="int64"), c.CUTOFF: moments[c.CUTOFF]}
         )
-        return View.customers.func(self).union(stranger)  # type: ignore[attr-defined]
+        return View.customers.build(self).union(stranger)
 
 
 def _difference(

@@ -154,7 +154,7 @@ class Assortment:
         sold = sold.select(*KEYS, c.PRODUCT, c.QUANTITY, c.AMOUNT)
         listings = view.rows(CATALOGUE)
         listed = listings.group_by(product).aggregate(listed_days=listings[AGE].max())
-        known = view.latest(CATALOGUE, by=(c.PRODUCT,))
+        known = view.catalogue
         known = known.select(*product, c.CATEGORY, "brand", "price_minor")
         prices = known.filter(known.price_minor.notnull()).group_by([c.CUTOFF, c.CATEGORY])
         # Whole minor units, so that sums do not depend on the order of the rows.

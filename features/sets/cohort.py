@@ -146,6 +146,6 @@ def _first_categories(view: View) -> ir.Table:
     order, product = [*KEYS, c.ORDER_REF], [c.CUTOFF, c.PRODUCT]
     first = orders.filter(orders.number == 0).select(*order)
     sold = lines.filter(~lines[c.IS_RETURN]).select(*order, c.PRODUCT)
-    known = view.latest(CATALOGUE, by=(c.PRODUCT,)).select(*product, c.CATEGORY)
+    known = view.catalogue.select(*product, c.CATEGORY)
     told = sold.join(first, order).join(known, product)
     return told.group_by(list(KEYS)).aggregate(categories=told[c.CATEGORY].nunique())
