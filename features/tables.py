@@ -4,7 +4,7 @@ A row has two clocks: when it happened and when we learned it. The past at cutof
 rows with both before ``t``; what follows in ``[t, t + horizon)`` is for labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from features.errors import ConfigError, DataError
 from features.identity import customer_key
 from features.ingest import ingest, rule_version
 from features.linkage.decisions import decisions, fitted_weights
-from features.owners import owned, owners, told_to
+from features.owners import owned, owners, surviving, told_to
 from features.settings import Workspace, code_fingerprint, fingerprint
 from features.simulate import simulate
 from features.sources import Source, find_files, source_fingerprint
@@ -44,6 +44,9 @@ class Tables:
     """Time of each table's first row: what lies before could not be observed."""
     consent: Consent | None = None
     """What customers must have allowed to be seen by :meth:`asof`; None: everyone is."""
+    oldest: Collection[str] | None = None
+    """Attributes of a merged customer of which the oldest value survives, else the newest one that
+    is not missing; None: rows stay as they are."""
 
     def __enter__(self) -> "Tables":
         return self
@@ -75,7 +78,10 @@ class Tables:
         """
         tables = self.tables
         if self.merging:
-            tables = owned(tables, owners(tables["merges"], self._only(cutoffs)))
+            t = self._only(cutoffs)
+            tables = owned(tables, owners(tables["merges"], t))
+            if self.oldest is not None and "customers" in tables:
+                tables["customers"] = surviving(tables["customers"], t, self.oldest)
         view = View(tables, self.began, tuple(cutoffs), None, moments)
         if self.consent is None:
             return view
@@ -165,7 +171,9 @@ class Stored:
             name: backend.read_parquet(self.published.folder / f"{name}.parquet", table_name=name)
             for name in self.brought
         }
-        return Tables(backend, tables, self.began, self.consent).sampled(sample)
+        who = self.source.identity
+        oldest = None if who is None else who.oldest
+        return Tables(backend, tables, self.began, self.consent, oldest).sampled(sample)
 
     @property
     def brought(self) -> list[str]:

@@ -54,6 +54,9 @@ class Identity(Strict):
     """Of the random sample of pairs behind the u probabilities."""
     sample_pairs: int = Field(default=1_000_000, ge=1_000)
     """Size of that sample, and of the pairs behind the m probabilities of each block."""
+    oldest: tuple[str, ...] = ()
+    """Attributes in ``customers`` of which the first word of a person's accounts survives, such as
+    ``acquisition_channel``; of all others the newest that is not missing."""
     weights: str | None = None
     """Name of a JSON file beside the YAML with weights fitted before; None: fitted at each build.
 

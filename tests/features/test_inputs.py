@@ -320,7 +320,7 @@ def test_same_file_twice_changes_nothing(tmp_path: Path, expected: list[dict[str
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("s3://bucket/t.csv", "is an address; copy the files"),
+        ("ftp://bucket/t.csv", "s3:// or gs://"),
         ("/etc/passwd", "leads out of the data folder"),
         ("../t.csv", "leads out of the data folder"),
     ],
