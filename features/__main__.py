@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.door import Config, DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
+from features.identity_door import identity
 from features.source_door import COMMANDS
 
 if TYPE_CHECKING:
@@ -159,7 +160,11 @@ def publish(
         stored = build_tables(place, source)
         moments = Moments((), publication_moment(stored, cutoff))
         features = build_features(place, stored, plan, moments)
-        meta = publish_profiles(store_url or default_url(place), features.folder, source)
+        asked = plan.consent.purpose if plan.consent else None
+        url = store_url or default_url(place)
+        meta = publish_profiles(
+            url, features.folder, source, consent=asked, accounts=stored.accounts()
+        )
         say(f"published: {meta.rows} customers, {len(meta.columns)} columns, as of {meta.cutoff}")
 
 
@@ -195,7 +200,7 @@ def _plan(config: Path, assignments: list[str]) -> "FeaturePlan":
     return validated(FeaturePlan, ours, str(config))
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, identity):
     app.command()(command)
 
 

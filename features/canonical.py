@@ -242,6 +242,12 @@ DERIVED = _of_customers(
     _text("label", "where it is a word"),
 )
 
+IDENTIFIERS = _of_customers(
+    "identifiers",
+    "what tells who somebody is (names, e-mail, telephone, ...): read to find who is who, not kept",
+    open=True,
+)
+
 LINKS = TableSchema(
     name="links",
     meaning="which channel record belongs to which customer",
@@ -258,6 +264,10 @@ LINKS = TableSchema(
         Column(
             name=c.KNOWN_TIME, dtype="timestamp", required=True, meaning="when it became known"
         ),
+        Column(
+            name=c.ACCOUNT, dtype="int64", required=True,
+            meaning="internal number of this id alone, whoever it belongs to",
+        ),
     ),
 )  # fmt: skip
 
@@ -268,4 +278,6 @@ CANONICAL = {
         LOYALTY, DEVICES, LOCATIONS, RELATIONS, MERGES, SUBSCRIPTIONS, OUTCOMES, CONSENTS, DERIVED,
     )
 }  # fmt: skip
-"""Every table a source may bring, by name."""
+"""Every table that features are made of, by name."""
+SOURCED = {**CANONICAL, IDENTIFIERS.name: IDENTIFIERS}
+"""Every table a source may bring: the direct identifiers go no further than to who is who."""

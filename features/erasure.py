@@ -29,7 +29,7 @@ from features.raw_files import kind_of, physical_lines
 from features.records import ACCEPTED, DISPOSITION, QUARANTINED
 from features.settings import Workspace
 from features.sources import Source, find_files, raw_paths
-from features.store import MANIFEST, write_synced
+from features.store import MANIFEST, current, write_synced
 
 ERASED, EXPIRED = "erased", "older than is retained"
 WORD = re.compile(rb"[0-9A-Za-z_-]+")
@@ -64,6 +64,16 @@ def bury(place: Workspace, source: Source, ref: str) -> int:
     write_synced(private, json.dumps(sorted(tombstones(place, source.name) | {number})).encode())
     private.replace(path)
     return number
+
+
+def linked_refs(place: Workspace, source: Source, ref: str) -> list[str]:
+    """Further numbers of the same person in the source, as the last build knows them."""
+    built = current(place.store / "tables" / source.name)
+    if built is None:
+        return []
+    links = pq.read_table(built.folder / "links.parquet", columns=[SOURCE_ID, c.CUSTOMER])
+    owners = dict(zip(links[SOURCE_ID].to_pylist(), links[c.CUSTOMER].to_pylist(), strict=True))
+    return sorted(k for k, owner in owners.items() if owner == owners.get(ref) and k != ref)
 
 
 def clear(place: Workspace, ref: str, number: int) -> list[tuple[str, int]]:
@@ -166,7 +176,7 @@ def _rows_of(path: Path, ref: str, number: int) -> int:
     table = pq.read_table(path)
     for name in table.column_names:
         column = table[name]
-        if name in (c.CUSTOMER, c.OTHER) and pa.types.is_int64(column.type):
+        if name in (c.CUSTOMER, c.OTHER, c.ACCOUNT) and pa.types.is_int64(column.type):
             found += pc.sum(pc.equal(column, number)).as_py() or 0
         elif name == SOURCE_ID and pa.types.is_string(column.type):
             found += pc.sum(pc.equal(column, ref)).as_py() or 0

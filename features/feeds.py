@@ -136,8 +136,9 @@ class Feed(Strict):
     """One layout of raw files of a table."""
 
     files: tuple[str, ...] = ()
-    """Names, globs or folders below the data folder; the first with a match is read, in name
-    order. CSV, TSV and JSON Lines, each also packed (.gz), Excel (.xlsx) and Parquet."""
+    """Names, globs or folders below the data folder, of which the first with a match is read in
+    name order; or addresses in object storage (``s3://``, ``gs://``), which are all read. CSV, TSV
+    and JSON Lines, each also packed (.gz), Excel (.xlsx) and Parquet."""
     database: Database | None = None
     """In place of files."""
     dialect: Dialect = Dialect()

@@ -4,8 +4,9 @@ Tables are made one after the other: staged records of each of its feeds are typ
 (:mod:`features.records`), counted (:mod:`features.account`), given customers and written.
 """
 
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from ibis.backends.duckdb import Backend
 
 from features import columns as c
 from features.account import QUARANTINE, added, balanced, refusal, set_aside
+from features.canonical import IDENTIFIERS, MERGES
 from features.engine import connect
 from features.erasure import expired, expiry, without_erased
 from features.errors import DataError
 from features.feeds import MADE, Feed
+from features.linkage.resolve import Decision, Resolution, resolve
 from features.links import SOURCE_ID, Links
 from features.netting import netted, valued
 from features.quality import lineage, report
@@ -35,6 +38,8 @@ from features.sources import Source
 ORDER_FACTS = ("orders", "returns", "returns_netted")
 RECORDS = "records_{}"
 IBIS = {"timestamp": "timestamp(6)"}
+IDENTITY, PAIRS = "identity.json", "pairs.parquet"
+"""Files beside the tables: how persons were found, and the pairs that a person may look at."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ def ingest(
     folder: Path,
     last: Path | None = None,
     erased: frozenset[int] = frozenset(),
+    weights: Mapping[str, Any] | None = None,
+    decisions: Sequence[Decision] = (),
 ) -> dict[str, Any]:
     """Read ``files``; write each table, ``links`` and ``quarantine`` as Parquet to ``folder``.
 
@@ -76,6 +83,8 @@ def ingest(
         The folder of the last build, for checks that compare with it.
     erased
         Internal numbers of customers whose records are filtered.
+    weights, decisions
+        Of who is who, as :func:`features.linkage.resolve.resolve` takes them.
 
     Returns
     -------
@@ -128,8 +137,16 @@ def ingest(
     if refused:
         raise DataError("\n".join(refused))
     people = links.table()
-    pq.write_table(people, folder / "links.parquet", compression="zstd")
     report(source, folder, tables, traces, last)
+    made: dict[str, Any] = {}
+    if source.identity is not None:
+        identifiers = folder / f"{IDENTIFIERS.name}.parquet"
+        persons = resolve(
+            people, pq.read_table(identifiers), source.identity, folder, weights, decisions
+        )
+        identifiers.unlink()  # who is who is known; what tells it is not kept
+        people, made = persons.links, written(persons, folder)
+    pq.write_table(people, folder / "links.parquet", compression="zstd")
     distinct = {sheet.path: sheet.counts.model_dump() for held in sheets.values() for sheet in held}
     return {
         **added(tables.values()),
@@ -138,7 +155,18 @@ def ingest(
         **{k: v for k, v in tables.get("order_lines", {}).items() if k in ORDER_FACTS},
         "files": list(distinct.values()),
         "tables": tables,
+        "made": made,
     }
+
+
+def written(found: Resolution, folder: Path) -> dict[str, Any]:
+    """Write who is who; return the spans of the tables that were made."""
+    (folder / IDENTITY).write_text(json.dumps({**found.facts, "model": found.model}, indent=1))
+    pq.write_table(found.pairs, folder / PAIRS, compression="zstd")
+    if not found.merges.num_rows:
+        return {}
+    pq.write_table(found.merges, folder / f"{MERGES.name}.parquet", compression="zstd")
+    return {MERGES.name: {"first": pc.min(found.merges[c.EVENT_TIME]).as_py()}}
 
 
 def _records(

@@ -11,6 +11,8 @@ from features.identity import customer_ids
 from features.schema import check
 
 SOURCE_ID = "source_id"
+OWN = "same source id"
+"""Rule of the link of a source id to its own customer."""
 
 
 class Links:
@@ -45,11 +47,13 @@ class Links:
         met = pa.concat_tables(self._met) if self._met else _NOBODY
         first = met.group_by(SOURCE_ID).aggregate([(c.KNOWN_TIME, "min")]).sort_by(SOURCE_ID)
         source_ids, rows = first[SOURCE_ID].to_pylist(), first.num_rows
+        ids = pa.array([self._ids[source_id] for source_id in source_ids], pa.int64())
         columns: dict[str, Any] = {
             "source": pa.repeat(self._source, rows),
             SOURCE_ID: first[SOURCE_ID],
-            c.CUSTOMER: pa.array([self._ids[source_id] for source_id in source_ids], pa.int64()),
-            "rule": pa.repeat("same source id", rows),
+            c.CUSTOMER: ids,
+            c.ACCOUNT: ids,
+            "rule": pa.repeat(OWN, rows),
             "confidence": pa.repeat(1.0, rows),
             c.KNOWN_TIME: first[f"{c.KNOWN_TIME}_min"],
         }

@@ -7,7 +7,7 @@ one or the new one, never parts of both. Where profiles lie is a URL; the stores
 
 import json
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +51,8 @@ class Meta:
     features: str
     """Content hash of the feature table behind."""
     columns: tuple[FeatureColumn, ...]
+    consent: str | None = None
+    """The purpose that customers must have allowed to be among them; None: everyone is."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,17 @@ def publication_moment(stored: "Stored", cutoff: str | None) -> datetime:
 
 
 def publish_profiles(
-    url: str, folder: Path, source: "Source", clock: Callable[[], datetime] | None = None
-) -> Meta:
+    url: str, folder: Path, source: "Source", clock: Callable[[], datetime] | None = None,
+    consent: str | None = None, accounts: Mapping[int, Sequence[int]] | None = None,
+) -> Meta:  # fmt: skip
     """Publish the newest cutoff of the feature table in ``folder``.
+
+    Parameters
+    ----------
+    consent
+        The purpose that its customers have allowed; None: it holds everyone.
+    accounts
+        Customer -> further numbers under which the same profile is to be found.
 
     Raises
     ------
@@ -120,15 +130,20 @@ def publish_profiles(
         rows=pq.read_metadata(part).num_rows,
         features=json.loads((folder / MANIFEST).read_text())["content"],
         columns=tuple(read_schema(folder)),
+        consent=consent,
     )
-    key = fingerprint(FORMAT, meta.source, meta.features, meta.cutoff, meta.columns)
+    told = {str(owner): numbers for owner, numbers in (accounts or {}).items()}
+    key = fingerprint(FORMAT, meta.source, meta.features, meta.cutoff, meta.columns, consent, told)
     with open_store(url, source.name) as store:
-        store.publish(key, _spelled(meta), lambda: _packed(part, meta.columns))
+        store.publish(key, _spelled(meta), lambda: _packed(part, meta.columns, accounts or {}))
     return meta
 
 
-def _packed(part: Path, columns: Sequence[FeatureColumn]) -> Iterator[Packed]:
+def _packed(
+    part: Path, columns: Sequence[FeatureColumn], accounts: Mapping[int, Sequence[int]]
+) -> Iterator[Packed]:
     """Customer, numbers as little-endian float64 (NaN = missing), words as JSON."""
+    own = set(pq.read_table(part, columns=[c.CUSTOMER])[c.CUSTOMER].to_pylist()) if accounts else ()
     numbers = [k.name for k in columns if k.dtype == "float64"]
     words = [k.name for k in columns if k.dtype == "string"]
     for batch in pq.ParquetFile(part).iter_batches(ROWS_A_BATCH):
@@ -140,7 +155,11 @@ def _packed(part: Path, columns: Sequence[FeatureColumn]) -> Iterator[Packed]:
         if words:
             said = [_json(row) for row in zip(*(batch[n].to_pylist() for n in words), strict=True)]
         for row, customer in enumerate(ids):
-            yield customer, block[row].tobytes(), said[row]
+            packed = block[row].tobytes()
+            yield customer, packed, said[row]
+            for account in accounts.get(customer, ()):
+                if account not in own:  # else it was still another customer at the cutoff
+                    yield account, packed, said[row]
 
 
 def _json(value: Any) -> str:
@@ -157,6 +176,7 @@ def _spelled(meta: Meta) -> dict[str, Any]:
         "rows": meta.rows,
         "features": meta.features,
         "columns": [column.model_dump() for column in meta.columns],
+        "consent": meta.consent,
     }
 
 

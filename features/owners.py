@@ -6,7 +6,7 @@ cutoff. Labels use what is known at maturity, told to the customers of the cutof
 account that is linked later counts for everyone who is then the same person.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import ibis
@@ -39,6 +39,40 @@ def owned(tables: Mapping[str, ir.Table], owners: ir.Table) -> dict[str, ir.Tabl
         mapped[name] = table
     del mapped["merges"]
     return mapped
+
+
+def surviving(rows: ir.Table, moment: datetime, oldest: Collection[str]) -> ir.Table:
+    """Rows of ``customers`` known at ``moment``, each with what the person's accounts said by then.
+
+    Of each attribute the newest value that is not missing survives, or the oldest where the source
+    says so: a loyalty card that knows no birth year does not take it from the account.
+
+    Parameters
+    ----------
+    rows
+        The table by owner.
+    oldest
+        Attributes of which the first word counts.
+    """
+    at = ibis.literal(moment, type="timestamp(6)")
+    known = rows.filter((rows[c.EVENT_TIME] < at) & (rows[c.KNOWN_TIME] < at))
+    order = [known[k] for k in (c.EVENT_TIME, c.KNOWN_TIME, c.ROW)]
+    so_far = ibis.window(group_by=c.CUSTOMER, order_by=order, preceding=None, following=0)
+    kept = (c.CUSTOMER, c.EVENT_TIME, c.KNOWN_TIME, c.ROW)
+    names = [name for name in known.columns if name not in kept]
+    # The number of values so far: rows of one number have one value among them.
+    told = known.mutate(**{f"_{name}": known[name].count().over(so_far) for name in names})
+    values = {}
+    for name in names:
+        number = told[f"_{name}"]
+        if name in oldest:
+            first = ibis.ifelse(number == 1, told[name], ibis.null(told[name].type()))
+            whose = ibis.window(group_by=c.CUSTOMER, order_by=[told[k.get_name()] for k in order],
+                                preceding=None, following=0)  # fmt: skip
+            values[name] = first.max().over(whose)
+        else:
+            values[name] = told[name].max().over(ibis.window(group_by=[c.CUSTOMER, number]))
+    return told.mutate(**values).select(*known.columns)
 
 
 def told_to(table: ir.Table, then: ir.Table, later: ir.Table) -> ir.Table:

@@ -176,13 +176,14 @@ def erase(
     Exit code 1 if the store still names the customer.
     """
     with answering(store, registry, data_dir) as place:
-        from features.erasure import ERASED, bury, clear, receipt, see_ref
+        from features.erasure import ERASED, bury, clear, linked_refs, receipt, see_ref
         from features.settings import override
         from features.sources import load_source
         from features.tables import build_tables, raw_folder
 
         see_ref(customer)
         declared = load_source(place, source, override({}, set_))
+        others = linked_refs(place, declared, customer)
         number = bury(place, declared, customer)
         removed = clear(place, customer, number)
         stored = build_tables(place, declared)
@@ -200,6 +201,7 @@ def erase(
         if found.left:
             raise typer.Exit(1)
         say("verified: no file of the store names the customer")
+        say([f"the same person: {ref}; erase it, too" for ref in others])
 
 
 def allowed(

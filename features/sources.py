@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from features import columns as c
-from features.canonical import CANONICAL, MINOR
+from features.canonical import IDENTIFIERS, MINOR, SOURCED
 from features.checks import misfits
 from features.databases import extract
 from features.errors import ConfigError
@@ -29,6 +29,8 @@ from features.feeds import (
     type_of,
     types,
 )
+from features.linkage.declared import Identity
+from features.objects import fetch, is_url, unreadable
 from features.schema import Column, TableSchema
 from features.settings import Strict, Workspace, fingerprint, load_yaml, overlaid, validated
 from features.simulate.config import SimulateConfig
@@ -67,12 +69,15 @@ class Source(Strict):
     outcomes: TableSource | None = None
     consents: TableSource | None = None
     derived: TableSource | None = None
+    identifiers: TableSource | None = None
+    identity: Identity | None = None
+    """How records of one person are found among ``identifiers``; None: each id is a customer."""
 
     @property
     def tables(self) -> dict[str, TableSource]:
         """The tables that the source brings; a generator may leave out some of those declared."""
-        written = CANONICAL if self.simulate is None else self.simulate.tables
-        brought = {name: getattr(self, name) for name in CANONICAL if name in written}
+        written = SOURCED if self.simulate is None else self.simulate.tables
+        brought = {name: getattr(self, name) for name in SOURCED if name in written}
         return {name: table for name, table in brought.items() if table is not None}
 
     @property
@@ -86,7 +91,7 @@ class Source(Strict):
 
     def table_schema(self, name: str) -> TableSchema:
         """The canonical table ``name``; an open one with the columns that this source adds."""
-        schema, own = CANONICAL[name], {}
+        schema, own = SOURCED[name], {}
         if not schema.open:
             return schema
         for feed in self.tables[name].feeds.values():
@@ -126,11 +131,12 @@ def source_of(values: Mapping[str, object], name: str, path: str) -> Source:
     if source.name != name:
         problems.append(f"name is {source.name!r}, expected {name!r} as the file is called")
     if not source.tables:
-        problems.append(f"no table; a source brings at least one of {', '.join(CANONICAL)}")
+        problems.append(f"no table; a source brings at least one of {', '.join(SOURCED)}")
     for table, declared in source.tables.items():
         for part, feed in declared.feeds.items():
             where = f"{table}.{part}" if part else table
-            problems += [f"{where}: {problem}" for problem in _problems(CANONICAL[table], feed)]
+            problems += [f"{where}: {problem}" for problem in _problems(SOURCED[table], feed)]
+    problems += _identity_problems(source)
     if not problems:  # the schema of an open table follows from its columns
         brought = {table: source.table_schema(table) for table in source.tables}
         problems = [
@@ -144,6 +150,20 @@ def source_of(values: Mapping[str, object], name: str, path: str) -> Source:
     return source
 
 
+def _identity_problems(source: Source) -> list[str]:
+    """What does not fit between the table of identifiers and what finds persons in it."""
+    if (source.identity is None) != (IDENTIFIERS.name not in source.tables):
+        return [f"give both the table {IDENTIFIERS.name!r} and identity, or neither"]
+    if source.identity is None:
+        return []
+    feeds = source.tables[IDENTIFIERS.name].feeds.values()
+    brought = {name for feed in feeds for name in feed.columns}
+    problems = source.identity.problems(sorted(brought))
+    if "merges" in source.tables:
+        problems.append("identity finds the merges: give it, or the table 'merges'")
+    return problems
+
+
 def _problems(schema: TableSchema, feed: Feed) -> list[str]:
     """What of ``feed`` does not fit the canonical table."""
     allowed, kinds = targets(schema), {}
@@ -154,6 +174,8 @@ def _problems(schema: TableSchema, feed: Feed) -> list[str]:
     if bool(feed.files) == bool(feed.database):
         problems.append("files: none named" if not feed.files else "give one of files and database")
     problems += [text for pattern in feed.files for text in _unreachable(pattern)]
+    if len({is_url(pattern) for pattern in feed.files}) > 1:
+        problems.append("files: addresses and names below the data folder; give one of them")
     if UNIT_PRICE in allowed and (UNIT_PRICE in feed.columns) == (c.AMOUNT in feed.columns):
         problems.append(f"give one of the columns {UNIT_PRICE!r} and {c.AMOUNT!r}")
     used = {feed.clock, *(condition.column for condition in conditions)}
@@ -198,10 +220,10 @@ def _problems(schema: TableSchema, feed: Feed) -> list[str]:
 
 
 def _unreachable(pattern: str) -> list[str]:
-    """Why ``pattern`` names nothing below the data folder."""
+    """Why ``pattern`` names nothing in object storage or below the data folder."""
     path = PurePosixPath(pattern)
-    if "://" in pattern:
-        return [f"files: {pattern!r} is an address; copy the files into the data folder"]
+    if is_url(pattern):
+        return unreadable(pattern)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in pattern:
         return [f"files: {pattern!r} leads out of the data folder"]
     return []
@@ -235,20 +257,23 @@ def find_files(
     Parameters
     ----------
     extracts
-        Where to write what feeds read of databases; None: these are not asked, and have no file.
+        Where to write what feeds read of databases and object storage; None: these are not asked,
+        and have no file.
 
     Raises
     ------
     ConfigError
         If there is no folder, or no declared name of a feed matches.
     DataError
-        If a database cannot be read.
+        If a database or an object cannot be read.
     """
     found: dict[str, list[Path]] = {}
     tried = []
     for name, feed in source.feeds.items():
-        if feed.database:
+        if feed.database or is_url(feed.files[0]):
             found[name] = []
+            if extracts and not feed.database:
+                found[name] = [path for url in feed.files for path in fetch(url, extracts)]
             continue
         if folder is None:
             raise ConfigError(

@@ -4,8 +4,8 @@ A row has two clocks: when it happened and when we learned it. The past at cutof
 rows with both before ``t``; what follows in ``[t, t + horizon)`` is for labels.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from features.erasure import tombstones
 from features.errors import ConfigError, DataError
 from features.identity import customer_key
 from features.ingest import ingest, rule_version
-from features.owners import owned, owners, told_to
+from features.linkage.decisions import decisions, fitted_weights
+from features.owners import owned, owners, surviving, told_to
 from features.settings import Workspace, code_fingerprint, fingerprint
 from features.simulate import simulate
 from features.sources import Source, find_files, source_fingerprint
@@ -43,6 +44,9 @@ class Tables:
     """Time of each table's first row: what lies before could not be observed."""
     consent: Consent | None = None
     """What customers must have allowed to be seen by :meth:`asof`; None: everyone is."""
+    oldest: Collection[str] | None = None
+    """Attributes of a merged customer of which the oldest value survives, else the newest one that
+    is not missing; None: rows stay as they are."""
 
     def __enter__(self) -> "Tables":
         return self
@@ -74,7 +78,10 @@ class Tables:
         """
         tables = self.tables
         if self.merging:
-            tables = owned(tables, owners(tables["merges"], self._only(cutoffs)))
+            t = self._only(cutoffs)
+            tables = owned(tables, owners(tables["merges"], t))
+            if self.oldest is not None and "customers" in tables:
+                tables["customers"] = surviving(tables["customers"], t, self.oldest)
         view = View(tables, self.began, tuple(cutoffs), None, moments)
         if self.consent is None:
             return view
@@ -164,7 +171,9 @@ class Stored:
             name: backend.read_parquet(self.published.folder / f"{name}.parquet", table_name=name)
             for name in self.brought
         }
-        return Tables(backend, tables, self.began, self.consent).sampled(sample)
+        who = self.source.identity
+        oldest = None if who is None else who.oldest
+        return Tables(backend, tables, self.began, self.consent, oldest).sampled(sample)
 
     @property
     def brought(self) -> list[str]:
@@ -180,13 +189,26 @@ class Stored:
     @property
     def began(self) -> dict[str, datetime]:
         """Time of the first row of each table."""
-        spans = self.facts["tables"]
+        spans = self.facts["tables"] | self.facts.get("made", {})
         return {name: datetime.fromisoformat(spans[name]["first"]) for name in self.brought}
 
     def source_ids(self) -> dict[int, str]:
-        """Internal customer -> the source's own id, for approved exports and benchmarks."""
+        """Internal number -> the source's own id, for approved exports and benchmarks.
+
+        Of every account: what belongs to another customer by now was its own at earlier cutoffs.
+        """
         links = pq.read_table(self.published.folder / "links.parquet")
-        return dict(zip(links[c.CUSTOMER].to_pylist(), links["source_id"].to_pylist(), strict=True))
+        return dict(zip(links[c.ACCOUNT].to_pylist(), links["source_id"].to_pylist(), strict=True))
+
+    def accounts(self) -> dict[int, list[int]]:
+        """Customer -> the internal numbers of further ids that were found to be the same person."""
+        links = pq.read_table(self.published.folder / "links.parquet")
+        found: dict[int, list[int]] = {}
+        for owner, account in zip(*(links[k].to_pylist() for k in (c.CUSTOMER, c.ACCOUNT)),
+                                  strict=True):  # fmt: skip
+            if account != owner:
+                found.setdefault(owner, []).append(account)
+        return found
 
 
 def raw_folder(place: Workspace, source: Source) -> Path | None:
@@ -225,11 +247,19 @@ def build_tables(place: Workspace, source: Source) -> Stored:
     inputs = tables_key(source, files, key)
     if erased:
         inputs = fingerprint(inputs, sorted(erased))
+    who: dict[str, Any] = {}
+    if source.identity is not None:
+        who = {
+            "weights": fitted_weights(place, source.identity.weights),
+            "decisions": decisions(place, source.name),
+        }
+        inputs = fingerprint(inputs, who["weights"], [asdict(k) for k in who["decisions"]])
     root = place.store / "tables" / source.name
 
     def write(folder: Path) -> dict[str, Any]:
         before = current(root)
-        facts = ingest(source, files, key, folder, before.folder if before else None, erased)
+        last_build = before.folder if before else None
+        facts = ingest(source, files, key, folder, last_build, erased, **who)
         first, last = facts["first"], facts["last"]
         if not facts["snapshot"] and _midnight(last) - first < timedelta(days=1):
             raise DataError(f"source {source.name}: no complete day between {first} and {last}")

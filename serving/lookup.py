@@ -88,8 +88,8 @@ class Lookup:
         Raises
         ------
         Refused
-            422 where a customer has no profile or none are published, 503 where the store does not
-            answer.
+            422 where a customer has no profile, such as without consent, or none are published; 503
+            where the store does not answer.
         """
         if self.profiles is None:
             raise NO_PROFILES
@@ -103,8 +103,7 @@ class Lookup:
         for i, source_id in enumerate(source_ids):
             profile = found.get(ids[source_id])
             if profile is None:
-                text = f"customer {i} (the first is 0) has no profile; send a row"
-                raise Refused(422, "unknown_customer", text, f"customers[{i}]")
+                raise _no_profile(i, self.profiles.meta().consent)
             rows.append({name: profile.values[name] for name in self._names})
         first = next(iter(found.values()))
         age = first.age_days
@@ -122,6 +121,18 @@ class Lookup:
             log.exception("profiles of %s cannot be read", self._source)
             return None
         return {"cutoff": f"{meta.cutoff:%Y-%m-%d}", "age_days": age, "customers": meta.rows}
+
+
+def _no_profile(i: int, consent: str | None) -> Refused:
+    """Why the customer is not answered for; nothing tells who refused from who is unknown."""
+    if consent is None:
+        text = f"customer {i} (the first is 0) has no profile; send a row"
+        return Refused(422, "unknown_customer", text, f"customers[{i}]")
+    text = (
+        f"customer {i} (the first is 0) is unknown or did not allow {consent!r}: profiles hold "
+        "those alone who did; no answer is given"
+    )
+    return Refused(422, "no_consent_known", text, f"customers[{i}]")
 
 
 def open_lookup(

@@ -24,6 +24,7 @@ from features.simulate.draws import times
 from features.simulate.engagement import draw_engagement
 from features.simulate.feedback import draw_feedback
 from features.simulate.files import write_table
+from features.simulate.identifiers import draw_identifiers
 from features.simulate.loyalty import draw_loyalty
 from features.simulate.order_lines import write_order_lines
 from features.simulate.people import People, draw_people
@@ -101,6 +102,9 @@ def _processes(world: World, people: People) -> Iterator[tuple[Frames, pd.DataFr
         plans = draw_subscriptions(world, people)
         rows = {"subscriptions": plans.subscriptions, "outcomes": plans.outcomes}
         yield rows, nothing, {"contracts": plans.contracts}
+    if wanted("identifiers"):
+        known, owners = draw_identifiers(world, people)
+        yield {"identifiers": known}, nothing, {"identifiers": owners}
     if wanted("events"):  # by far the largest, so that nothing else lies beside it
         seen = draw_engagement(world, people)
         yield {"events": seen.events}, seen.customers, {"visits": seen.visits}

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.simulate.config import TABLES, SimulateConfig, Table
+from features.simulate.config import EVERY, SimulateConfig, Table
 from features.simulate.draws import BLOCK, DAY_SECONDS, NOBODY, Ints, stream
 from features.simulate.layouts import LAYOUTS, Field, Layout
 from features.simulate.world import World
@@ -36,7 +36,7 @@ def write_table(world: World, table: Table, rows: pd.DataFrame, folder: Path) ->
         the export was made).
     """
     config, layout = world.config, LAYOUTS[table]
-    rng = stream(config, "exports", TABLES.index(table))
+    rng = stream(config, "exports", EVERY.index(table))
     recorded, late = _recorded(config, rows, rng)
     inside = np.flatnonzero(recorded < config.days * DAY_SECONDS)
     place = inside[np.argsort(recorded[inside], kind="stable")]

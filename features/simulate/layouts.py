@@ -225,5 +225,23 @@ LAYOUTS: dict[Table, Layout] = {
         },
         (EXTRA, ("bad_date", "at"), ("no_value", "purpose"), ("unknown_word", "granted")),
     ),
+    "identifiers": Layout(
+        {
+            "record": Field("record"),
+            "at": HAPPENED,
+            "recorded_at": RECORDED,
+            "channel": Field("channel"),
+            "name": Field("name", "quoted"),
+            "email": Field("email"),
+            "phone": Field("phone"),
+            "born": Field("born"),
+            "street": Field("street", "quoted"),
+            "postcode": Field("postcode"),
+            "country": Field("country"),
+            "device": Field("device"),
+        },
+        (EXTRA, ("bad_date", "at"), ("no_value", "record")),
+        SPACED, ";",
+    ),
 }  # fmt: skip
 """By table; the order lines are spelled where they are written."""

@@ -33,6 +33,12 @@ REGIONS = (
 """Region, country, share of customers."""
 TOWNS = 5
 """Towns in each region; each has one store."""
+STREETS = (
+    "Lindenallee", "Bahnhofstr.", "Hauptstraße", "Gartenweg", "Rue du Moulin", "Kerkstraat",
+    "Schulstr.", "Am Markt", "Mühlenweg", "Dorpsstraat", "Rue de la Gare", "Birkenweg",
+    "Ringstraße", "Kirchgasse", "Molenweg", "Bergstr.", "Uferweg", "Rosenstr.", "Stationsplein",
+    "Allée des Tilleuls",
+)  # fmt: skip
 SPOKEN = {"DE": "de", "AT": "de", "NL": "nl", "BE": "nl", "FR": "fr"}
 OTHER_LANGUAGES = (("en", 0.08), ("zh", 0.07))
 """Preferred language and share of customers in every country."""

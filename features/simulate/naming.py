@@ -1,5 +1,7 @@
 """Names as they stand in a customer file: written in two scripts and several ways."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -17,9 +19,22 @@ LATIN_SHARE = 0.3
 """Share of Chinese names written in letters."""
 
 
-def written_names(config: SimulateConfig, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Name and e-mail address of each customer; nobody's, and for nothing but their comparison."""
-    rng, n = stream(config, "names"), len(frame)
+@dataclass(frozen=True)
+class Names:
+    """Given and family name of each customer, in letters and, of Chinese ones, in signs."""
+
+    letters: dict[str, np.ndarray]
+    signs: dict[str, np.ndarray]
+    chinese: np.ndarray
+
+
+def drawn_names(config: SimulateConfig, frame: pd.DataFrame) -> Names:
+    """The name of each customer; nobody's, and for nothing but their comparison."""
+    return _drawn(stream(config, "names"), frame)
+
+
+def _drawn(rng: np.random.Generator, frame: pd.DataFrame) -> Names:
+    n = len(frame)
     chinese = (frame["language"] == "zh").to_numpy()
     partner = frame["partner"].to_numpy()
     same = (partner >= 0) & (partner < np.arange(n)) & (rng.random(n) < SAME_NAME_SHARE)
@@ -48,6 +63,14 @@ def written_names(config: SimulateConfig, frame: pd.DataFrame) -> tuple[np.ndarr
         for k in (0, 1)
     )
     spelled = {part: np.where(chinese, letters[part], names[part]) for part in names}
+    return Names(spelled, signs, chinese)
+
+
+def written_names(config: SimulateConfig, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Name and e-mail address of each customer as the account has them."""
+    rng, n = stream(config, "names"), len(frame)
+    names = _drawn(rng, frame)
+    spelled, signs, chinese = names.letters, names.signs, names.chinese
     style = rng.random(n)
     text = pd.Series(spelled["given"] + " " + spelled["family"])
     text = text.mask(style < REVERSED_SHARE, spelled["family"] + ", " + spelled["given"])

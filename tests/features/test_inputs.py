@@ -320,7 +320,7 @@ def test_same_file_twice_changes_nothing(tmp_path: Path, expected: list[dict[str
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("s3://bucket/t.csv", "is an address; copy the files"),
+        ("ftp://bucket/t.csv", "s3:// or gs://"),
         ("/etc/passwd", "leads out of the data folder"),
         ("../t.csv", "leads out of the data folder"),
     ],
@@ -485,3 +485,88 @@ def test_postgres(
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute('DROP SCHEMA "S" CASCADE')
         connection.execute("DROP SEQUENCE counter")
+
+
+def test_mysql(
+    tmp_path: Path,
+    expected: list[dict[str, Any]],
+    mariadb: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Typed columns of a real server: one read-only transaction, names quoted."""
+    import pymysql
+    import sqlalchemy as sa
+
+    socket = sa.make_url(mariadb).query["unix_socket"]
+    with pymysql.connect(unix_socket=socket, user="root", database="shop") as connection:
+        cursor = connection.cursor()
+        cursor.execute(
+            "CREATE TABLE `Order Lines` (`order` varchar(20), sku varchar(20), qty int, "
+            "price decimal(9, 2), at datetime, who bigint, secret text)"
+        )
+        cursor.executemany(
+            "INSERT INTO `Order Lines` VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            [tuple(row.values()) for row in ROWS],
+        )
+        connection.commit()
+    monkeypatch.setenv("SHOP_URL", mariadb)
+    where = {"url_variable": "SHOP_URL", "table": "Order Lines"}
+    _, lines = ingested(tmp_path, {"database": where})
+    assert plain(lines) == expected
+    bound = {"url_variable": "SHOP_URL", "query": "SELECT * FROM `Order Lines` WHERE qty < :most",
+             "values": {"most": 0}}  # fmt: skip
+    with pytest.raises(DataError, match="no row; expected at least one"):
+        databases.extract({"t": (databases.Database(**bound), ["order"])}, tmp_path / "extracts")
+    with pymysql.connect(unix_socket=socket, user="root", database="shop") as connection:
+        connection.cursor().execute("CREATE SEQUENCE counter")
+    writing = {"url_variable": "SHOP_URL", "query": "SELECT nextval(counter) AS `order`"}
+    with pytest.raises(DataError, match="READ ONLY transaction"):
+        databases.extract({"t": (databases.Database(**writing), ["order"])}, tmp_path / "extracts")
+
+
+# --- object storage -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pattern", ["day/t-*.csv", "day", "day/t-0.csv"])
+def test_object_storage(
+    tmp_path: Path, expected: list[dict[str, Any]], bucket: Any, pattern: str
+) -> None:
+    """Objects by a glob, below a prefix, or by name are files like any other; marks are none."""
+    parts = 1 if pattern.endswith("0.csv") else 3
+    for number in range(parts):
+        path = tmp_path / f"t-{number}.csv"
+        write_raw(path, map(texts, ROWS[number::parts]), NAMES)
+        bucket.upload_file(str(path), "shop", f"in/day/{path.name}")
+    bucket.put_object(Bucket="shop", Key="in/day/_SUCCESS", Body=b"")
+    facts, lines = ingested(tmp_path, {"files": [f"s3://shop/in/{pattern}"]})
+    assert plain(lines) == expected
+    assert sorted(k["file"] for k in facts["files"]) == [f"t-{n}.csv" for n in range(parts)]
+
+
+def test_an_object_that_changes_supersedes(tmp_path: Path, bucket: Any) -> None:
+    """What is there now is read; the same again is the same file, byte by byte."""
+    source = declared(tmp_path, {"files": ["s3://shop/t.csv"]})
+    bucket.put_object(Bucket="shop", Key="t.csv", Body=b"old")
+    (old,) = find_files(source, None, tmp_path / "extracts")["order_lines"]
+    assert old.read_bytes() == b"old"
+    bucket.put_object(Bucket="shop", Key="t.csv", Body=b"newer")
+    (new,) = find_files(source, None, tmp_path / "extracts")["order_lines"]
+    assert (new, new.read_bytes()) == (old, b"newer")
+    assert find_files(source, None) == {"order_lines": []}
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("s3://shop/none-*.csv", "no object matches"),
+        ("s3://elsewhere/t.csv", "no object matches"),
+        ("s3://u:hidden@shop/t.csv", "credentials come from the environment"),
+        ("https://shop.example/t.csv", "s3:// or gs://"),
+    ],
+)
+def test_objects_that_cannot_be_read(tmp_path: Path, bucket: Any, url: str, message: str) -> None:
+    """What is wrong is said without any credentials; nothing is left behind."""
+    with pytest.raises((ConfigError, DataError), match=message) as caught:
+        find_files(declared(tmp_path, {"files": [url]}), None, tmp_path / "extracts")
+    assert "hidden" not in str(caught.value)
+    assert not [p for p in (tmp_path / "extracts").rglob("*") if p.is_file()]

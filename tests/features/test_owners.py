@@ -1,5 +1,6 @@
 """Accounts that turn out to be one person: at the cutoff for features, at maturity for labels."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from features import columns as c
-from features.canonical import MERGES
+from features.canonical import CUSTOMERS, MERGES
 from features.compute import compute
 from features.errors import DataError
 from features.tables import Tables
@@ -107,3 +108,26 @@ def test_passes_hold_one_cutoff_each() -> None:
     assert tables(world(LINES)).passes(cutoffs) == [tuple(cutoffs)]
     with pytest.raises(DataError, match=r"one of Tables\.passes"):
         found.asof(cutoffs)
+
+
+def test_attributes_survive_a_merge() -> None:
+    """The newest value that is not missing counts, or the oldest where told; never one of later."""
+    told = {c.CUSTOMER: ANN, c.EVENT_TIME: BEGAN, "birth_year": 1970, "acquisition_channel": "web"}
+    rows = [
+        told,
+        told | {c.CUSTOMER: WEB, c.EVENT_TIME: BEGAN + 30 * DAY, "birth_year": None,
+                "acquisition_channel": "store", "region": "North"},
+        told | {c.EVENT_TIME: BEGAN + 40 * DAY, c.KNOWN_TIME: T + DAY, "region": "South"},
+    ]  # fmt: skip
+    numbered = [{c.KNOWN_TIME: row[c.EVENT_TIME], **row, c.ROW: n} for n, row in enumerate(rows)]
+    merged = [{**merge(WEB, ANN, BEGAN + 60 * DAY), c.ROW: 0}]
+    found = tables({
+        "customers": pa.Table.from_pylist(numbered, schema=CUSTOMERS.arrow),
+        "merges": pa.Table.from_pylist(merged, schema=MERGES.arrow),
+    })  # fmt: skip
+    expected = {None: (None, "store", "North"), (): (1970, "store", "North"),
+                ("acquisition_channel",): (1970, "web", "North")}  # fmt: skip
+    for oldest, values in expected.items():
+        view = replace(found, oldest=oldest).asof([T])
+        (row,) = found.backend.to_pyarrow(view.latest("customers")).to_pylist()
+        assert (row["birth_year"], row["acquisition_channel"], row["region"]) == values

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +16,7 @@ from features.__main__ import app as features_app
 from features.canonical import CANONICAL
 from features.checks import TESTS, Check, misfits
 from features.databases import Database
+from features.objects import unreadable
 from tests.worlds import ROOT
 from training.__main__ import app as training_app
 
@@ -91,9 +91,10 @@ def test_commands_lead_from_a_file_to_a_model(tmp_path: Path) -> None:
 
 def test_yaml_of_the_page_is_valid() -> None:
     """The database and the checks are what the settings know; every test is told of."""
-    declared: dict[str, Any] = yaml.safe_load(blocks("yaml")[0])["order_lines"]
-    Database.model_validate(declared["database"])
-    checks = yaml.safe_load(blocks("yaml")[1])["checks"]
+    stored, declared, checked = (yaml.safe_load(block) for block in blocks("yaml")[:3])
+    assert [unreadable(url) for url in stored["order_lines"]["files"]] == [[]]
+    Database.model_validate(declared["order_lines"]["database"])
+    checks = checked["checks"]
     found = {name: Check.model_validate(check) for name, check in checks.items()}
     for check in found.values():
         assert misfits(check, CANONICAL["order_lines"], CANONICAL) == []

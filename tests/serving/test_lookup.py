@@ -93,6 +93,27 @@ def test_a_customer_gets_the_answer_of_the_row(app: Guard, path: str) -> None:
     assert by_id["warnings"] == []
 
 
+def test_profiles_of_those_who_allowed_say_so(
+    published: Workspace, tmp_path: Path, bundle: Bundle, statement: Release
+) -> None:
+    """A customer without a profile is refused with the purpose, and is not asked to send a row."""
+    source: Source = Base  # type: ignore[assignment]
+    ids = customer_ids("random", [*PEOPLE, "card"], customer_key(published.keys))
+    publish_profiles(
+        default_url(published), tmp_path / "features", source, lambda: CUTOFF, "analytics",
+        {ids[PEOPLE[0]]: [ids["card"], ids[PEOPLE[1]]]},
+    )  # fmt: skip
+    app = Guard(base.make_app(bundle, statement, at(published, 1)), base.RULES)
+    status, reply = answered(app, "/predict", {"customers": [PEOPLE[0], "nobody"]})
+    assert (status, reply["code"]) == (422, "no_consent_known")
+    assert "did not allow 'analytics'" in reply["message"]
+    assert "row" not in reply["message"]
+    # A further number of the same person finds the profile; what has its own keeps it.
+    own, card, other = (answered(app, "/predict", {"customers": [k]})[1]["predictions"]
+                        for k in (PEOPLE[0], "card", PEOPLE[1]))  # fmt: skip
+    assert own == card != other
+
+
 def test_old_profiles_are_warned_of(
     published: Workspace, bundle: Bundle, statement: Release
 ) -> None:
