@@ -1,5 +1,6 @@
 """What the three doors share: options, where things live, log lines, errors and exit codes."""
 
+import errno
 import logging
 import os
 import sys
@@ -67,9 +68,31 @@ def answering(
     except PerennialError as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(2) from None
+    except Exception as error:
+        told = _of_the_machine(error)
+        if told is None:
+            raise
+        typer.echo(f"error: {told}", err=True)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         typer.echo("stopped; run the same command again to go on", err=True)
         raise SystemExit(130) from None
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """What a person can mend on the machine, in words; None where the program is at fault."""
+    again = "what was finished is whole; run the same command again"
+    first = (str(error).splitlines() or [""])[0][:300]
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.filename or 'the disk'}: no space is left: free some; {again}"
+    if isinstance(error, PermissionError):
+        return f"{error.filename}: may not be read or written by this user; {again}"
+    # By name: this package knows no tracker and no search.
+    if type(error).__module__.partition(".")[0] in ("mlflow", "sqlalchemy", "sqlite3"):
+        return (
+            f"a database or server of the registry does not answer as it should ({first}); {again}"
+        )
+    return None
 
 
 def say(lines: str | list[str], to: Callable[[str], None] = typer.echo) -> None:

@@ -1,6 +1,6 @@
 """The card of a supervised answer: how it was judged and how it was learned, as sections."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,15 @@ from training.contract import Explanation
 from training.evaluate import ALARM, CENTRE, SLICE_METRICS, Judged
 from training.gates import CANDIDATE
 from training.report import Section, pairs
-from training.supervised import coverage, fairness, stated, timing_report, value_report
+from training.supervised import (
+    changes,
+    coverage,
+    fairness,
+    stale,
+    stated,
+    timing_report,
+    value_report,
+)
 from training.supervised.config import SupervisedPlan
 from training.supervised.sets import Sets
 from training.supervised.timing_report import TimingReport
@@ -58,6 +66,14 @@ class SupervisedCase(Case):
     """Which answers cannot be ruled out, where the YAML asks for it."""
     covered: pd.DataFrame | None = None
     """Whether answer sets hold the true answer; None without sets."""
+    staleness: pd.DataFrame | None = None
+    """What models of other ages reach; None where nothing tells ages."""
+    drift: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Test rows against the latest lesson and the champion's test rows."""
+    signature: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What differs from the champion for who calls it."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """Latency, size and memory."""
     value: ValueReport | None = None
     """Of answers that tell customer values."""
     timing: TimingReport | None = None
@@ -91,6 +107,10 @@ def sections(case: SupervisedCase) -> list[Section]:
         *_decisions(case),
         _drivers(case),
         *_themes(case),
+        *_aging(case),
+        *changes.drift_section(case.drift),
+        changes.signature_section(case.signature, case.champion_note),
+        changes.cost_section(case.costs),
         _features(case),
         leakage(case),
         data(case),
@@ -206,7 +226,9 @@ def _learning(case: SupervisedCase) -> Section:
         f"known by the test cutoff, {case.facts['dropped_unlabelled']:,} without a known label.",
     ]
     searched = len(pd.read_csv(folder / "search.csv")) > 0
-    plots = (() if case.crossed else ("timeline",)) + (("search",) if searched else ())
+    plots = (() if case.crossed else ("timeline",)) + (
+        ("search", "search_slices") if searched else ()
+    )
     splits = pd.read_csv(folder / "splits.csv").astype(object).fillna("not known")
     return Section("How it was learned", text, splits, plots)
 
@@ -291,6 +313,12 @@ def _decisions(case: SupervisedCase) -> list[Section]:
     if costs.capacity is not None:
         text.append(f"At most {costs.capacity:,} contacts can be made.")
     return [Section("What decisions are worth", text, case.decisions.round(4), ("profit",))]
+
+
+def _aging(case: SupervisedCase) -> list[Section]:
+    if case.staleness is None:
+        return []
+    return [stale.section(case.staleness, case.plan.config.search.metric, case.judge_anew)]
 
 
 def _features(case: SupervisedCase) -> Section:
