@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from features.errors import PerennialError
-from features.settings import Workspace
+
+if TYPE_CHECKING:
+    from features.settings import Workspace
 
 Config = Annotated[
     Path, typer.Argument(help="Pipeline YAML, such as configs/churn.yaml.", show_default=False)
@@ -54,7 +56,7 @@ def door(help: str) -> typer.Typer:
 @contextmanager
 def answering(
     store: Path | None = None, registry: Path | None = None, data: Path | None = None
-) -> Iterator[Workspace]:
+) -> Iterator["Workspace"]:
     """The workspace of a command; what a person can mend ends it with code 2 and one message."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("perennial").setLevel(logging.INFO)
@@ -64,6 +66,8 @@ def answering(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.umask(0o077)
     try:
+        from features.settings import Workspace  # slow, and `--help` needs none of it
+
         yield Workspace.locate(store=store, registry=registry, data=data)
     except PerennialError as error:
         typer.echo(f"error: {error}", err=True)

@@ -10,10 +10,10 @@ import typer
 
 from features.door import Config, DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
 from features.errors import ConfigError, PerennialError
-from features.settings import Workspace
 from training import decision_door, experiment_door
 
 if TYPE_CHECKING:
+    from features.settings import Workspace
     from training.pipeline import AnyPlan
 
 app = door("From a pipeline YAML to a registered version, and a person's decision about it.")
@@ -82,13 +82,13 @@ def run(
             ])  # fmt: skip
 
 
-def _chosen(place: Workspace, configs: Sequence[Path], everything: bool) -> list[Path]:
+def _chosen(place: "Workspace", configs: Sequence[Path], everything: bool) -> list[Path]:
     if bool(configs) == everything:
         raise ConfigError("name one or more pipeline YAMLs, or give --all")
     return sorted(place.configs.glob("*.yaml")) if everything else list(configs)
 
 
-def _plan(place: Workspace, path: Path, settings: Sequence[str], warm: bool) -> "AnyPlan":
+def _plan(place: "Workspace", path: Path, settings: Sequence[str], warm: bool) -> "AnyPlan":
     from training.pipeline import load_plan
 
     plan = load_plan(place, path, settings)

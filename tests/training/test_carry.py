@@ -31,11 +31,13 @@ def elsewhere(decided: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_version_arrives_whole_and_unapproved(
-    decided: Workspace, elsewhere: Workspace, tmp_path: Path
+    decided: Workspace, elsewhere: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Same digest, pack and numbers; a decision made there is told, and one has to be made here."""
     file = tmp_path / "churn-1.zip"
-    told = asked("export", "churn", "--version", "1", "--out", str(file), *_at(decided))
+    with monkeypatch.context() as there:
+        there.setenv("PERENNIAL_KEYS_DIR", str(decided.keys))
+        told = asked("export", "churn", "--version", "1", "--out", str(file), *_at(decided))
     assert told.exit_code == 0, told.output
     found = asked("import", str(file))
     assert found.exit_code == 0, found.output

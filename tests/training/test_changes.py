@@ -16,7 +16,7 @@ from training import bundle as bundles
 from training.contract import Model, matrix
 from training.evaluate import worst_slice
 from training.gates import Gate, check_gates, gate_results
-from training.supervised import changes, stale
+from training.supervised import changes, stale, tuned
 from training.supervised.bundle import Bundle, write
 from training.tune import fitted
 
@@ -59,6 +59,23 @@ def test_losses_are_paired_and_say_when_to_train_anew() -> None:
     assert stale.retrain_after(table, "roc_auc") == 4
     assert stale.retrain_after(table[table["months"] < 4], "roc_auc") is None
     assert "train anew before" in stale.section(table, "roc_auc", "2026-01-01").text[1]
+
+
+def test_the_card_says_whether_the_search_helped(tmp_path: Path) -> None:
+    """By a paired interval: better, not shown to be better, worse; nothing without a search."""
+    rows = splits(n=400).test
+    good, noise = 0.2 + 0.6 * rows.y, np.random.default_rng(0).random(len(rows))
+    near = np.clip(0.5 + 0.001 * (noise - 0.5), 0.0, 1.0)
+
+    def said(now: np.ndarray, then: np.ndarray) -> str:
+        tuned.write(tmp_path, then)
+        return tuned.sentence(tmp_path, rows, now, "roc_auc", "event", 100, 0)
+
+    assert tuned.sentence(tmp_path, rows, good, "roc_auc", "event", 100, 0) == ""
+    assert said(good, near).endswith("the search helped.")
+    assert said(near, good).endswith("the search did harm.")
+    assert "better by +0.0000 [+0.0000, +0.0000]" in said(good, good)
+    assert said(good, good).endswith("is not shown to have helped.")
 
 
 @pytest.fixture(scope="module")

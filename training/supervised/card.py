@@ -68,6 +68,8 @@ class SupervisedCase(Case):
     """Whether answer sets hold the true answer; None without sets."""
     staleness: pd.DataFrame | None = None
     """What models of other ages reach; None where nothing tells ages."""
+    search_helped: str = ""
+    """What tuning is worth, in words; empty where nothing was tuned."""
     drift: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Test rows against the latest lesson and the champion's test rows."""
     signature: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -222,6 +224,7 @@ def _learning(case: SupervisedCase) -> Section:
         f"Search: {search.trials} trials by {search.metric} "
         f"on {len(pd.read_csv(folder / f'folds.{CANDIDATE}.csv'))} validation blocks"
         + (", and as many anew for each part." if case.crossed else "."),
+        *([case.search_helped] if case.search_helped else []),
         f"Dropped: {case.facts['dropped_immature']:,} customers at cutoffs whose labels were not "
         f"known by the test cutoff, {case.facts['dropped_unlabelled']:,} without a known label.",
     ]

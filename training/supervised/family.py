@@ -15,6 +15,8 @@ from features.settings import Part, Workspace, resolve
 from features.snapshot import read_features, read_schema
 from features.store import Published, publish
 from training.bundle import MODELS, Loaded
+from training.calibrate import uncalibrated
+from training.contract import matrix
 from training.crossed import cross
 from training.details import DETAILS, Detail, Details
 from training.gates import CANDIDATE, MEASURED, check_gates
@@ -22,14 +24,14 @@ from training.metrics import OF_KIND
 from training.pipeline import Prepared, spelled
 from training.splits import Division, Round, Splits, split
 from training.study import storage_url
-from training.supervised import changes, fairness, points, stale
+from training.supervised import changes, fairness, points, stale, tuned
 from training.supervised.bundle import Answer
 from training.supervised.config import SupervisedConfig, SupervisedPlan
 from training.supervised.learn import Learned, Reported, baseline_names, learn, write_learned
 from training.supervised.pack import write_pack
 from training.supervised.points import learn_points
 from training.supervised.sets import COLUMN, Sets
-from training.tune import check_space, tune
+from training.tune import check_space, fitted, tune
 from training.workers import workers
 
 
@@ -101,6 +103,10 @@ def learn_all(
                     folder / stale.FILE
                 )
                 changes.write_latest(folder, splits.rows.at(splits.moments.teaching[-1]))
+                if part != config.model:
+                    written = fitted(config.model, splits.shipped.last, config.seed)
+                    scores = written.score(matrix(splits.test.X, written.columns))
+                    tuned.write(folder, uncalibrated(scores, kind))
             return write_learned(
                 folder,
                 splits,

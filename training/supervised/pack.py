@@ -45,6 +45,7 @@ from training.supervised import (
     stale,
     stated,
     themes,
+    tuned,
 )
 from training.supervised.bundle import Bundle
 from training.supervised.card import SupervisedCase
@@ -156,6 +157,17 @@ def write_pack(
         sets=made.answer.sets,
         covered=covered,
         staleness=staleness,
+        search_helped=tuned.sentence(
+            learned.folder,
+            rows,
+            aged[stale.NOW],
+            config.search.metric,
+            kind,
+            config.bootstrap,
+            config.seed,
+        )
+        if aged
+        else "",
         drift=changes.drift(made, learned.folder, champion, words),
         signature=changes.signature(made, champion),
         costs=costs,
