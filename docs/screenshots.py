@@ -21,6 +21,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from features.settings import Workspace
+from training import experiments
 from training.track import client
 
 CHROMIUM = "/usr/bin/chromium"
@@ -28,7 +29,7 @@ FLAGS = [
     "--no-sandbox", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run",
 ]  # fmt: skip
-WIDE, COLOURS = 1280, 64
+WIDE, COLOURS = 1280, 96
 
 
 def main() -> None:
@@ -43,6 +44,7 @@ def main() -> None:
     api = client(place)
     run_id = str(api.get_model_version(said.model, said.version).run_id)
     experiment = api.get_run(run_id).info.experiment_id
+    board = place.store / "leaderboard" / "leaderboard.html"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -59,10 +61,12 @@ def main() -> None:
     version = f"{root}/#/models/{said.model}/versions/{said.version}"
     run = f"{root}/#/experiments/{experiment}/runs/{run_id}"
     pages = {
-        "review_version": (version, 2400, "Purpose"),
+        "review_version": (version, 2000, "Purpose"),
         "review_pack": (f"{run}/artifacts/review/report.html", 900, "report.html"),
-        "review_leaderboard": (f"{root}/#/experiments/{experiment}/runs", 640, "Run Name"),
+        "review_leaderboard": (board.as_uri(), 700, "Leaderboard"),
     }
+    found = experiments.leaderboard(experiments.versions(place))
+    experiments.write_leaderboard(found, board.parent)
     try:
         _wait(root)
         with sync_playwright() as playwright:
@@ -90,11 +94,13 @@ def _wait(root: str) -> None:
 def _take(page: Page, url: str, awaited: str, path: Path) -> None:
     page.goto(url)
     page.get_by_text(awaited).first.wait_for(timeout=120_000)
-    page.get_by_role("button", name="Close").first.click()  # a panel of MLflow's own
+    for panel in page.get_by_role("button", name="Close").all()[:1]:
+        panel.click()  # MLflow's own assistant
     page.wait_for_timeout(8_000)  # pictures inside the page
     picture = Image.open(io.BytesIO(page.screenshot()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+    few.save(path, optimize=True)
     sys.stdout.write(f"{path}: {path.stat().st_size:,} bytes\n")
 
 

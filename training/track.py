@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 CHALLENGER = "challenger"
+MOST_SAID = 5000
+"""Characters that MLflow's databases keep of a description."""
+MORE = "\n\nMore in the run's artifacts, folder review: report.html and CARD.md."
 
 
 def tracking_uri(place: Workspace) -> str:
@@ -327,9 +330,13 @@ def _version_tags(learned: Published, pack: Published) -> dict[str, str]:
 
 def _description(pack: Published, run_id: str) -> str:
     """The card's first sections with the gates; plots come from the run's artifacts."""
-    card = (pack.folder / "CARD.md").read_text()
-    shown = f"](get-artifact?run_uuid={run_id}&path=review/plots/"
-    return card.partition("\n## Slices")[0].replace("](plots/", shown)
+    card = (pack.folder / "CARD.md").read_text().partition("\n## Slices")[0]
+    shown = card.replace("](plots/", f"](get-artifact?run_uuid={run_id}&path=review/plots/")
+    # MLflow sets cells without a gap: a space that does not break keeps them apart.
+    spaced = shown.replace(" | ", "\u00a0\u00a0 | ").replace("---\u00a0\u00a0", "---")
+    if len(spaced) <= MOST_SAID:
+        return spaced
+    return spaced[: MOST_SAID - len(MORE)].rpartition("\n")[0] + MORE
 
 
 def bundle_folder(place: Workspace, name: str, version: int) -> Path:

@@ -22,7 +22,7 @@ from training import pack, review
 from training.runs import run
 from training.track import client, review_folder
 
-pytestmark = [*MARKS[1:], pytest.mark.e2e]
+pytestmark = [*MARKS[1:], pytest.mark.e2e, pytest.mark.slow]  # some fifty files over HTTP
 
 
 def free_port() -> int:
