@@ -152,7 +152,7 @@ def _point(root: Path, key: str) -> None:
 def _sweep(root: Path) -> None:
     """Remove what dead processes left: half-written folders and pointers never set."""
     for left in (*root.glob(".scratch-*"), *root.glob(f".{CURRENT}-*")):
-        if not _alive(int(left.name.rsplit("-", 1)[1])):
+        if not alive(int(left.name.rsplit("-", 1)[1])):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
@@ -175,7 +175,8 @@ def _read(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether there is such a process on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

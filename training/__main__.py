@@ -1,19 +1,27 @@
 """The door of this package: ``python -m training``."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from features.door import Config, DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
 from features.errors import ConfigError, PerennialError
-from features.settings import Workspace
 from training import decision_door, experiment_door
+
+if TYPE_CHECKING:
+    from features.settings import Workspace
+    from training.pipeline import AnyPlan
 
 app = door("From a pipeline YAML to a registered version, and a person's decision about it.")
 
+Warm = Annotated[
+    bool,
+    typer.Option("--warm", help="Start searches from what the champion and others were given."),
+]
 Configs = Annotated[
     list[Path] | None,
     typer.Argument(help="Pipeline YAMLs, such as configs/churn.yaml.", show_default=False),
@@ -29,6 +37,10 @@ def run(
         int | None, typer.Option(help="Trials of the search, as --set search.trials=N.", min=0)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, as --set seed=N.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes for a search; or PERENNIAL_WORKERS.", min=1)
+    ] = None,
+    warm: Warm = False,
     data_dir: DataDir = None,
     store: Store = None,
     registry: Registry = None,
@@ -46,7 +58,9 @@ def run(
         paths = _chosen(place, configs or [], all_)
         shortcuts = {"search.trials": trials, "seed": seed}
         settings = [*set_, *(f"{k}={v}" for k, v in shortcuts.items() if v is not None)]
-        plans = [pipeline.load_plan(place, path, settings) for path in paths]
+        plans = [_plan(place, path, settings, warm) for path in paths]
+        if workers is not None:
+            os.environ["PERENNIAL_WORKERS"] = str(workers)
         if dry_run:
             for plan in plans:
                 lines = pipeline.dry_run(place, plan)
@@ -68,10 +82,21 @@ def run(
             ])  # fmt: skip
 
 
-def _chosen(place: Workspace, configs: Sequence[Path], everything: bool) -> list[Path]:
+def _chosen(place: "Workspace", configs: Sequence[Path], everything: bool) -> list[Path]:
     if bool(configs) == everything:
         raise ConfigError("name one or more pipeline YAMLs, or give --all")
     return sorted(place.configs.glob("*.yaml")) if everything else list(configs)
+
+
+def _plan(place: "Workspace", path: Path, settings: Sequence[str], warm: bool) -> "AnyPlan":
+    from training.pipeline import load_plan
+
+    plan = load_plan(place, path, settings)
+    if not warm:
+        return plan
+    from training.warm import warm_start
+
+    return load_plan(place, path, [*settings, *warm_start(place, plan)])
 
 
 @app.command()
@@ -103,6 +128,7 @@ def refresh(
     configs: Configs = None,
     all_: Annotated[bool, typer.Option("--all", help="Every pipeline in configs/.")] = False,
     set_: Set = [],  # noqa: B006
+    warm: Warm = False,
     data_dir: DataDir = None,
     store: Store = None,
     registry: Registry = None,
@@ -113,13 +139,12 @@ def refresh(
     code at the end is 2 if any could not run.
     """
     with answering(store, registry, data_dir) as place:
-        from training import pipeline
         from training.runs import run as run_pipeline
 
         paths, troubles = _chosen(place, configs or [], all_), []
         for path in paths:
             try:
-                plan = pipeline.load_plan(place, path, set_)
+                plan = _plan(place, path, set_, warm)
                 done = run_pipeline(place, plan, only_passed=True)
             except PerennialError as error:
                 troubles.append(f"{path}: {error}")
@@ -132,7 +157,7 @@ def refresh(
 
 
 for command in (*experiment_door.COMMANDS, *decision_door.COMMANDS):
-    app.command()(command)
+    app.command(command.__name__.strip("_"))(command)  # `import` is Python's own word
 
 
 if __name__ == "__main__":

@@ -54,6 +54,12 @@ class Case:
         task = self.plan.task
         return self.test + timedelta(days=task.horizon_days + task.maturity_days)
 
+    @property
+    def judge_anew(self) -> str:
+        """By when the version is to be judged anew."""
+        after = timedelta(days=self.plan.config.card.review_after_days)
+        return f"{self.matured + after:%Y-%m-%d}"
+
 
 def identity(case: Case, answers_with: str) -> Section:
     """What the version is, for whom and for what not."""
@@ -74,7 +80,7 @@ def identity(case: Case, answers_with: str) -> Section:
         "config fingerprint": fingerprint(config),
         "commit": case.code["commit"],
         "tree": case.code["tree"],
-        "judge anew by": f"{case.matured + timedelta(days=card.review_after_days):%Y-%m-%d}",
+        "judge anew by": case.judge_anew,
     }
     return Section("What it is", text, pairs(facts))
 

@@ -1,5 +1,6 @@
 """Commands about decisions: what a reviewer sees, and what a reviewer does."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,9 @@ Release = Annotated[
 def review(
     model: Model,
     version: Annotated[int | None, typer.Option(help="Version; the newest if not given.")] = None,
+    every_metric: Annotated[
+        bool, typer.Option("--every-metric", help="Also metrics that no gate speaks of.")
+    ] = False,
     store: Store = None,
     registry: Registry = None,
 ) -> None:
@@ -28,7 +32,7 @@ def review(
     with answering(store, registry) as place:
         from training import review as room
 
-        say(room.show(place, model, version))
+        say(room.show(place, model, version, every_metric))
 
 
 def ledger(
@@ -130,4 +134,38 @@ def reviewer(
         ])  # fmt: skip
 
 
-COMMANDS = (review, ledger, approve, reject, expire, rollback, reviewer)
+def export(
+    model: Model,
+    version: Version,
+    out: Annotated[Path, typer.Option("--out", help="File to write.", show_default=False)],
+    store: Store = None,
+    registry: Registry = None,
+) -> None:
+    """Write a version, its run, pack and record entries to one signed file, for another machine."""
+    with answering(store, registry) as place:
+        from training import carry
+
+        carry.export(place, model, version, out)
+        say(f"{out}: {model} version {version}, {out.stat().st_size:,} bytes")
+        say(
+            f"where it is imported, {place.keys / 'signing.pub'} has to lie as keys/places/NAME.pub"
+        )
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="What `export` wrote.", show_default=False)],
+    store: Store = None,
+    registry: Registry = None,
+) -> None:
+    """Register a version that another machine exported, as an unapproved challenger."""
+    with answering(store, registry) as place:
+        from training import carry
+
+        entry = carry.import_(place, file)
+        say([
+            f"{entry.model} version {entry.version}; {entry.reason}",
+            f"review it: python -m training review {entry.model} --version {entry.version}",
+        ])  # fmt: skip
+
+
+COMMANDS = (review, ledger, approve, reject, expire, rollback, reviewer, export, import_)

@@ -101,6 +101,12 @@ def slices(
     return pd.DataFrame(lines, columns=judged_columns)
 
 
+def worst_slice(by_slice: pd.DataFrame, kind: Kind) -> float:
+    """The lowest ranking metric of any judged slice; NaN where none could be judged."""
+    judged = by_slice[(by_slice["note"] == "judged") & (by_slice["slice"] != "everyone")]
+    return float(judged[SLICE_METRICS[kind][0]].min())
+
+
 def single_feature_alarm(
     rows: Rows, limit: float = 0.9, kind: Kind = "event"
 ) -> list[tuple[str, float]]:

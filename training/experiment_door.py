@@ -1,7 +1,7 @@
 """Commands about experiments: versions side by side, made again, in variants."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -105,6 +105,33 @@ def sweep(
         _shown(variants.sweep(place, config, set_, chosen), out, "sweep")
 
 
+def search(
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    data_dir: DataDir = None,
+    store: Store = None,
+    registry: Registry = None,
+) -> None:
+    """Help with the search of a run that has begun it, from another process or machine.
+
+    Machines share studies where PERENNIAL_STUDIES says, such as a PostgreSQL database.
+    """
+    with answering(store, registry, data_dir) as place:
+        from training import pipeline
+        from training.runs import stages
+        from training.supervised.config import SupervisedConfig, SupervisedPlan
+        from training.supervised.family import work
+
+        plan = pipeline.load_plan(place, config, set_)
+        if not isinstance(plan.config, SupervisedConfig):
+            raise ConfigError(f"{config}: its search is worked on by its run alone")
+        progress = stages(plan)
+        prepared = pipeline.prepare(place, plan, progress)
+        with progress.stage("search"):
+            trials = work(place, cast("SupervisedPlan", plan), prepared, progress)
+        say(f"{plan.config.name}: {len(trials)} trials are finished")
+
+
 def why(
     one: Annotated[str, typer.Argument(help="Version, such as churn:3.", show_default=False)],
     other: Annotated[str, typer.Argument(help="Version, such as churn:4.", show_default=False)],
@@ -130,4 +157,4 @@ def _shown(table: "pd.DataFrame", out: Path | None, name: str) -> None:
         say(f"written: {out / name}.csv and .png")
 
 
-COMMANDS = (compare, leaderboard, rerun, sweep, why)
+COMMANDS = (compare, leaderboard, rerun, search, sweep, why)

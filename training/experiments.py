@@ -216,7 +216,8 @@ def ranked(board: pd.DataFrame) -> pd.DataFrame:
         for v, low, high in zip(board["value"], board["ci_low"], board["ci_high"], strict=True)
     ]
     about = ["model", "version", "status", "data", "use", "gates", "registered"]
-    wide = board.assign(cell=cells).pivot_table(
+    to_the_minute = board["registered"].str[:16].str.replace("T", " ")
+    wide = board.assign(cell=cells, registered=to_the_minute).pivot_table(
         index=about, columns="metric", values="cell", aggfunc="first", sort=False
     )
     return wide.fillna("").reset_index()

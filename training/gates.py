@@ -13,6 +13,8 @@ from training.contract import Floats
 from training.metrics import LOWER_IS_BETTER, UNDIRECTED, interval
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+MEASURED = ("worst_slice", "one_row_ms", "golden_rows_ms", "bundle_mb")
+"""What gates may bound beside metrics, by min and max alone."""
 
 
 class Gate(Strict):
@@ -110,10 +112,13 @@ def check_gates(
     aimless = [
         n
         for n, g in gates.items()
-        if n in undirected and (g.beats_baseline or g.others_margin or g.champion_margin)
+        if n in undirected.union(MEASURED)
+        and (g.beats_baseline or g.others_margin or g.champion_margin)
     ]
     if aimless:
-        raise ConfigError(f"gates: {aimless} have no better or worse; give min and max alone")
+        raise ConfigError(
+            f"gates: {aimless} have no better or worse, or no interval; give min and max alone"
+        )
 
 
 def gate_results(
@@ -122,6 +127,7 @@ def gate_results(
     baseline: str,
     champion_note: str,
     checks: Mapping[str, tuple[float, float]],
+    measured: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Every demand with what was found; pure, and complete: nothing that is asked for is left out.
 
@@ -131,6 +137,8 @@ def gate_results(
         Why there is no champion to compare with; empty where there is one.
     checks
         Further checks: name -> (found, at most).
+    measured
+        What else gates may speak of, without an interval.
     """
     results = []
     counts = True
@@ -141,7 +149,8 @@ def gate_results(
 
     for metric, gate in gates.items():
         counts = gate.mode == "enabled"
-        value = float(judged.draws[CANDIDATE][metric][0])
+        known = measured or {}
+        value = known[metric] if metric in known else float(judged.draws[CANDIDATE][metric][0])
         if gate.min is not None:
             add(f"{metric} floor", f"{value:.4f}", value >= gate.min, f"at least {gate.min:g}")
         if gate.max is not None:

@@ -10,6 +10,8 @@ from features.store import write_once
 
 PRIVATE_KEY, PUBLIC_KEY = "signing.key", "signing.pub"
 REVIEWERS = "reviewers"
+PLACES = "places"
+"""Public keys of the places whose exports are taken, beside this place's own."""
 NAME = re.compile(r"\w[\w .@+-]{0,62}\w|\w")
 
 
@@ -100,6 +102,17 @@ def trusted_key(keys: Path, name: str) -> Ed25519PublicKey:
             "person may decide"
         )
     return Ed25519PublicKey.from_public_bytes(_key_bytes(path))
+
+
+def place_keys(keys: Path) -> dict[str, Ed25519PublicKey]:
+    """The keys of trusted places by name, this place's own first."""
+    others = sorted((keys / PLACES).glob("*.pub"))
+    found = {"this place": keys / PUBLIC_KEY, **{path.stem: path for path in others}}
+    return {
+        name: Ed25519PublicKey.from_public_bytes(_key_bytes(path))
+        for name, path in found.items()
+        if path.exists()
+    }
 
 
 def _reviewer(keys: Path, name: str, suffix: str) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import yaml
 from pydantic import Field
@@ -71,6 +71,8 @@ class Pipeline(FeaturePlan):
     """Draws over customers behind each interval."""
     seed: int = 7
     card: CardConfig
+    trials_as: Literal["table", "runs"] = "table"
+    """How MLflow shows the trials of a search: a table of the run, or a child run each."""
     serve: str | None = None
     """Service file below ``serving``; None = not served."""
 
@@ -96,7 +98,7 @@ class Plan(Generic[C, T]):
     def learn_key(self, features: Published) -> str:
         """Fingerprint of everything that the learned answer depends on."""
         learned = self.config.model_dump(
-            mode="json", exclude={"card", "gates", "bootstrap", "serve", "engine"}
+            mode="json", exclude={"card", "gates", "bootstrap", "trials_as", "serve", "engine"}
         )
         return fingerprint(
             features.content,

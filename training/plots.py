@@ -253,6 +253,31 @@ def search(table: pd.DataFrame, metric: str, lower_is_better: bool) -> "Figure":
     return figure
 
 
+def search_slices(table: pd.DataFrame, metric: str) -> "Figure":
+    """Value of each complete trial by each searched field, whose share in it stands above.
+
+    Parameters
+    ----------
+    table
+        Tidy: ``field``, ``at``, ``trial``, ``value`` and the field's share in ``importance``.
+    """
+    fields = list(dict.fromkeys(table["field"]))
+    figure, panels = plt.subplots(
+        1, len(fields), figsize=(max(3.2, 2.6 * len(fields)), 3.4), sharey=True, squeeze=False
+    )
+    for axes, name in zip(panels[0], fields, strict=True):
+        part = table[table["field"] == name]
+        axes.plot(part["at"], part["value"], "o", color=COLOURS[0])
+        share = part["importance"].iloc[0]
+        axes.set(xlabel=name, title="too few trials" if np.isnan(share) else f"share {share:.2f}")
+        if part["at"].min() > 0 and part["at"].max() > 20 * part["at"].min():
+            axes.set_xscale("log")
+        axes.grid(alpha=0.3)
+    panels[0][0].set_ylabel(metric)
+    figure.tight_layout()
+    return figure
+
+
 def importance_table(explanation: Explanation, words: Collection[str] = ()) -> pd.DataFrame:
     """Mean absolute contribution per feature, and its correlation with the feature's rank.
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from features.errors import DataError
 from features.settings import Workspace, canonical
@@ -155,14 +156,12 @@ class Record:
         """
         decides = entry.event in DECISIONS
         key = trusted_key(self.keys, entry.actor) if decides else verifying_key(self.keys)
-        try:
-            key.verify(bytes.fromhex(entry.signature), _signed(entry))
-        except (InvalidSignature, ValueError):
+        if not signed_by(entry, key):
             raise DataError(
                 f"{self.path}: entry {entry.number} is not signed by "
                 f"{repr(entry.actor) if decides else 'this place'}; the record was written outside "
                 "these commands, or PERENNIAL_KEYS_DIR is another place's: restore what was changed"
-            ) from None
+            )
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -221,6 +220,15 @@ def champion(entries: list[Entry]) -> Entry | None:
         elif entry.event == "expired" and standing and standing[-1].version == entry.version:
             standing = []
     return standing[-1] if standing else None
+
+
+def signed_by(entry: Entry, key: Ed25519PublicKey) -> bool:
+    """Whether the holder of ``key`` has signed the entry."""
+    try:
+        key.verify(bytes.fromhex(entry.signature), _signed(entry))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _signed(entry: Entry) -> bytes:

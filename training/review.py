@@ -22,13 +22,20 @@ from training.track import CHALLENGER, bundle_folder, client, review_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import RegisteredModel
 
 log = logging.getLogger("perennial")
 
 CHAMPION, PREVIOUS = "champion", "previous"
 WITHDRAWN = {"rejected": "was rejected", "expired": "was declared expired"}
+HEAD = "record_head"
+"""Tag of a registered model in MLflow: hash of the record's newest entry about it."""
 TEAM = "PERENNIAL_TEAM"
 """Set to anything: nobody approves what they made themselves."""
+
+
+MOST_METRICS = 20
+"""From here on those that gates speak of are shown alone, unless all are asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Approved:
 
 def bundle_of(place: Workspace, entry: Entry) -> bundles.Loaded:
     """The verified bundle of a recorded version."""
-    return bundle_at(place, _verified_folder(place, entry))
+    return bundle_at(place, verified_folder(place, entry))
 
 
 def bundle_at(place: Workspace, folder: Path) -> bundles.Loaded:
@@ -89,18 +96,26 @@ def approved(place: Workspace, model: str, version: int | None = None) -> Approv
             )
         standing = decisions[-1]
     Record(place).vouch(standing)
+    _in_mlflow(place, client(place), model, entries)
     return Approved(
         model,
         standing.version,
         standing.digest,
-        _verified_folder(place, standing),
+        verified_folder(place, standing),
         standing.actor,
         standing.time,
     )
 
 
-def show(place: Workspace, model: str, version: int | None = None) -> str:
+def show(
+    place: Workspace, model: str, version: int | None = None, every_metric: bool = False
+) -> str:
     """What a reviewer sees first: gates, metrics, decisions so far, and where the whole pack is.
+
+    Parameters
+    ----------
+    every_metric
+        Also those that no gate speaks of.
 
     Raises
     ------
@@ -121,6 +136,12 @@ def show(place: Workspace, model: str, version: int | None = None) -> str:
     beside = metrics.pivot_table(
         index="metric", columns="answer", values="value", aggfunc="first", sort=False
     )
+    shown = beside.reset_index()
+    if not every_metric and len(shown) > MOST_METRICS:
+        gated = {str(name).partition(" ")[0] for name in gates["gate"]}
+        headline = shown["metric"].isin(gated)
+        shown = shown[headline] if headline.any() else shown.head(MOST_METRICS)
+    left = len(beside) - len(shown)
     decisions = [e for e in entries if e.version == entry.version]
     standing = champion(entries)
     return "\n".join([
@@ -128,7 +149,8 @@ def show(place: Workspace, model: str, version: int | None = None) -> str:
         f"code: commit {entry.evidence['code']['commit']}, tree {entry.evidence['code']['tree']}",
         f"champion: {'version ' + str(standing.version) if standing else 'none yet'}",
         "", "Gates", text_table(gates),
-        "", "Test cutoff, value [95 % interval]", text_table(beside.reset_index()),
+        "", "Test cutoff, value [95 % interval]", text_table(shown),
+        *([f"{left} more metrics: --every-metric, or the report"] if left else []),
         "", "Record",
         *[f"  {e.number} {e.time} {e.event} by {e.actor}: {e.reason}" for e in decisions],
         "", f"report: {pack / 'report.html'}", f"card: {pack / 'CARD.md'}",
@@ -161,7 +183,7 @@ def approve(
         reviewer is who ran the pipeline.
     """
     _named(reviewer, reason)
-    entry = _registered(_entries(place, model), model, version)
+    entry = registered_entry(place, model, version)
     if os.environ.get(TEAM) and reviewer == entry.evidence.get("author"):
         raise NotApproved(
             f"model {model!r} version {version} was made by {reviewer!r}; somebody else of the "
@@ -174,7 +196,7 @@ def approve(
             f"model {model!r} version {version} has no gate results in the record; "
             "run its pipeline again, then approve the new version"
         )
-    _verified_folder(place, entry)
+    verified_folder(place, entry)
     review_folder(place, model, version)
     stopping = failed(gates)
     if stopping and not override:
@@ -195,11 +217,13 @@ def approve(
         if standing is not None and standing.version == version:
             raise NotApproved(f"model {model!r} version {version} is the champion already")
         present = standing.digest if standing else ""
-        if present not in (entry.evidence["against_champion"], entry.digest):
+        elsewhere = "imported" in entry.evidence and override
+        if present not in (entry.evidence["against_champion"], entry.digest) and not elsewhere:
             raise NotApproved(
                 f"model {model!r} version {version} was judged against another champion than the "
                 f"present one ({'version ' + str(standing.version) if standing else 'none'}); "
                 "run its pipeline again, then approve the new version"
+                + ("; or give --override TEXT" if "imported" in entry.evidence else "")
             )
 
     evidence = {
@@ -214,7 +238,7 @@ def approve(
 def reject(place: Workspace, model: str, version: int, reviewer: str, reason: str) -> Entry:
     """Refuse ``version``; if it is the champion, the one before it stands again."""
     _named(reviewer, reason)
-    entry = _registered(_entries(place, model), model, version)
+    entry = registered_entry(place, model, version)
     return _decide(place, "rejected", entry, reviewer, reason, {}, lambda _: None)
 
 
@@ -227,7 +251,7 @@ def expire(place: Workspace, model: str, version: int, reviewer: str, reason: st
         If the version is not the champion.
     """
     _named(reviewer, reason)
-    entry = _registered(_entries(place, model), model, version)
+    entry = registered_entry(place, model, version)
 
     def allow(entries: list[Entry]) -> None:
         standing = champion(entries)
@@ -251,7 +275,7 @@ def rollback(place: Workspace, model: str, version: int, reviewer: str, reason: 
     """
     _named(reviewer, reason)
     approved(place, model, version)
-    entry = _registered(_entries(place, model), model, version)
+    entry = registered_entry(place, model, version)
 
     def allow(entries: list[Entry]) -> None:
         standing = champion(entries)
@@ -276,7 +300,8 @@ def mirror(place: Workspace, model: str) -> list[str]:
         CHAMPION: standing.version if standing else None,
         PREVIOUS: before.version if before else None,
     }
-    aliases = _aliases(place, api, model)
+    registered = _in_mlflow(place, api, model, entries)
+    aliases = dict(registered.aliases)
     repaired = []
     for alias, version in wanted.items():
         found = int(aliases[alias]) if alias in aliases else None
@@ -293,6 +318,8 @@ def mirror(place: Workspace, model: str) -> list[str]:
         repaired += _mirror_tags(api, entry)
     if standing and int(aliases.get(CHALLENGER, 0)) == standing.version:
         api.delete_registered_model_alias(model, CHALLENGER)
+    if entries and registered.tags.get(HEAD) != entries[-1].hash:
+        api.set_registered_model_tag(model, HEAD, entries[-1].hash)
     return repaired
 
 
@@ -316,16 +343,27 @@ def _decide(
     return decided
 
 
-def _aliases(place: Workspace, api: "MlflowClient", model: str) -> dict[str, str]:
+def _in_mlflow(
+    place: Workspace, api: "MlflowClient", model: str, entries: list[Entry]
+) -> "RegisteredModel":
+    """The model as MLflow has it; refused if MLflow has seen entries that the record lacks."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return dict(api.get_registered_model(model).aliases)
+        found = api.get_registered_model(model)
     except MlflowException as error:
         raise DataError(
             f"model {model!r} is in the record of {place.registry} and not in MLflow ({error}); "
             "restore the registry folder from its backup; nothing was decided"
         ) from None
+    seen = found.tags.get(HEAD)
+    if seen is not None and seen not in {entry.hash for entry in entries}:
+        raise DataError(
+            f"{Record(place).path}: MLflow has seen an entry about {model!r} ({seen[:16]}) that is "
+            "not there: the newest entries were cut off, or record and MLflow are of different "
+            "moments; restore the registry folder from its backup"
+        )
+    return found
 
 
 def _mirror_tags(api: "MlflowClient", entry: Entry) -> list[str]:
@@ -369,7 +407,14 @@ def _registered(entries: list[Entry], model: str, version: int | None) -> Entry:
     return registered[version]
 
 
-def _verified_folder(place: Workspace, entry: Entry) -> Path:
+def verified_folder(place: Workspace, entry: Entry) -> Path:
+    """Folder of a recorded version's bundle, which is what was recorded.
+
+    Raises
+    ------
+    DataError
+        If it is not, or is gone.
+    """
     folder = bundle_folder(place, entry.model, entry.version)
     _, digest = bundles.read_verified(folder, verifying_key(place.keys))
     if digest != entry.digest:
@@ -378,6 +423,17 @@ def _verified_folder(place: Workspace, entry: Entry) -> Path:
             f"{entry.version} says {entry.digest[:16]}; the artifacts were exchanged: restore them"
         )
     return folder
+
+
+def registered_entry(place: Workspace, model: str, version: int | None) -> Entry:
+    """The entry that registered a version, or the newest one.
+
+    Raises
+    ------
+    ConfigError
+        If the model or version does not exist.
+    """
+    return _registered(_entries(place, model), model, version)
 
 
 def _named(reviewer: str, reason: str) -> None:

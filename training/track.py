@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 CHALLENGER = "challenger"
+MOST_SAID = 5000
+"""Characters that MLflow's databases keep of a description."""
+MORE = "\n\nMore in the run's artifacts, folder review: report.html and CARD.md."
 
 
 def tracking_uri(place: Workspace) -> str:
@@ -71,16 +74,17 @@ def log_version(
 
     api, name = client(place), plan.config.name
     pack_key = pack.manifest["key"]
-    found = _registered(api, name, pack_key)
+    found = registered_as(api, name, pack_key)
     if found is None:
-        experiment = _experiment(api, place, plan)
+        experiment = experiment_of(api, place, name)
         _close_left_open(api, experiment, pack_key)
         with _run(api, experiment, plan, learned, pack) as run_id:
             _log(api, run_id, plan, prepared, learned, pack, durations)
-            model = _log_model(place, run_id, pack, plan)
+            _log_trials(api, experiment, run_id, plan, pack)
+            model = log_model(place, run_id, pack.folder, name)
         created = mlflow.register_model(model.model_uri, name, tags=_version_tags(learned, pack))
         found = int(created.version)
-        api.update_model_version(name, str(found), description=_description(pack))
+        api.update_model_version(name, str(found), description=_description(pack, run_id))
         api.update_registered_model(name, description=plan.task.question)
     api.set_registered_model_alias(name, CHALLENGER, str(found))
     record = Record(place)
@@ -120,16 +124,20 @@ def log_matured(
     api.set_model_version_tag(name, str(version), stem, f"{cutoff:%Y-%m-%d}")
 
 
-def _registered(api: "MlflowClient", name: str, pack_key: str) -> int | None:
+def registered_as(api: "MlflowClient", name: str, pack_key: str) -> int | None:
+    """The version that has this review pack, if there is one."""
     versions = api.search_model_versions(f"name = '{name}' and tags.pack_key = '{pack_key}'")
     return max((int(v.version) for v in versions), default=None)
 
 
-def _experiment(api: "MlflowClient", place: Workspace, plan: AnyPlan) -> str:
-    title = f"perennial/{plan.config.name}"
+def experiment_of(api: "MlflowClient", place: Workspace, name: str) -> str:
+    """The experiment that runs of a model belong to; made if it is not there."""
+    title = f"perennial/{name}"
     known = api.get_experiment_by_name(title)
     if known is not None:
         return str(known.experiment_id)
+    if tracking_uri(place).startswith("http"):
+        return str(api.create_experiment(title))  # the server keeps artifacts
     location = place.registry / "artifacts"
     return str(api.create_experiment(title, artifact_location=location.as_uri()))
 
@@ -199,9 +207,40 @@ def _log(
         params=[Param(k, str(v)) for k, v in parameters.items()],
     )
     api.log_inputs(run_id, _inputs(plan, prepared))
-    for path in sorted(pack.folder.iterdir()):
+    log_pack(api, run_id, pack.folder)
+
+
+def log_pack(api: "MlflowClient", run_id: str, pack: Path) -> None:
+    """The review pack as artifacts of the run; the bundle is the logged model's."""
+    for path in sorted(pack.iterdir()):
         if path.name not in ("bundle", "manifest.json"):
             api.log_artifact(run_id, str(path), "review")
+
+
+def _log_trials(
+    api: "MlflowClient", experiment: str, run_id: str, plan: AnyPlan, pack: Published
+) -> None:
+    """The trials of the search, if there was one, as the YAML says."""
+    from mlflow.entities import Metric, Param
+
+    path = pack.folder / "search.csv"
+    trials = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    if trials.empty:
+        return
+    if plan.config.trials_as == "table":
+        # A category: MLflow looks for columns of objects, and pandas warns of words among them.
+        api.log_table(run_id, trials.astype({"state": "category"}), "trials.json")
+        return
+    tags = {"mlflow.parentRunId": run_id, "pack_key": pack.manifest["key"], "stage": "trial"}
+    for line in trials.to_dict("records"):
+        told = {name: value for name, value in line.items() if pd.notna(value)}
+        child = api.create_run(experiment, tags=tags, run_name=f"trial {line['trial']}")
+        api.log_batch(
+            child.info.run_id,
+            metrics=[Metric("value", told.pop("value"), 0, 0)] if "value" in told else [],
+            params=[Param(name, str(value)) for name, value in told.items()],
+        )
+        api.set_terminated(child.info.run_id, "FINISHED")
 
 
 def _metrics(table: pd.DataFrame) -> dict[str, float]:
@@ -237,23 +276,24 @@ def _inputs(plan: AnyPlan, prepared: Prepared) -> "list[DatasetInput]":
     return inputs
 
 
-def _log_model(place: Workspace, run_id: str, pack: Published, plan: AnyPlan) -> Any:
+def log_model(place: Workspace, run_id: str, pack: Path, name: str) -> Any:
+    """Log the bundle of a review pack as a model of the run, with signature and example."""
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    made = bundles.load(pack.folder / "bundle", verifying_key(place.keys))
+    made = bundles.load(pack / "bundle", verifying_key(place.keys))
     signature = ModelSignature(
         inputs=Schema([ColSpec(kind, name) for name, kind in made.inputs]),
         outputs=Schema([ColSpec(kind, name) for name, kind in made.outputs]),
     )
-    rows = json.loads((pack.folder / "input_example.json").read_text())["rows"]
+    rows = json.loads((pack / "input_example.json").read_text())["rows"]
     numbers = {name: "float64" for name, kind in made.inputs if kind == "double"}
     with mlflow.start_run(run_id=run_id):
         return mlflow.pyfunc.log_model(
-            name=plan.config.name,
+            name=name,
             loader_module="training.bundle",
-            data_path=str(pack.folder / "bundle"),
+            data_path=str(pack / "bundle"),
             signature=signature,
             input_example=pd.DataFrame(rows).astype(numbers),
             pip_requirements=_requirements(),
@@ -288,12 +328,15 @@ def _version_tags(learned: Published, pack: Published) -> dict[str, str]:
     }
 
 
-def _description(pack: Published) -> str:
-    """The card's first sections with the gates: the registry page cannot show artifacts."""
-    card = (pack.folder / "CARD.md").read_text()
-    return card.partition("\n## Slices")[0].replace(
-        "![", "plot in the run's artifacts, review/plots: ["
-    )
+def _description(pack: Published, run_id: str) -> str:
+    """The card's first sections with the gates; plots come from the run's artifacts."""
+    card = (pack.folder / "CARD.md").read_text().partition("\n## Slices")[0]
+    shown = card.replace("](plots/", f"](get-artifact?run_uuid={run_id}&path=review/plots/")
+    # MLflow sets cells without a gap: a space that does not break keeps them apart.
+    spaced = shown.replace(" | ", "\u00a0\u00a0 | ").replace("---\u00a0\u00a0", "---")
+    if len(spaced) <= MOST_SAID:
+        return spaced
+    return spaced[: MOST_SAID - len(MORE)].rpartition("\n")[0] + MORE
 
 
 def bundle_folder(place: Workspace, name: str, version: int) -> Path:

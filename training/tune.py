@@ -1,22 +1,29 @@
 """Search for parameters on validation blocks with Optuna; returns a config, never a model."""
 
-import sqlite3
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field, ValidationError
 
 from features.errors import ConfigError
-from features.settings import Part, Strict, resolve
+from features.settings import Part, Strict, fingerprint, resolve
 from training.bundle import MODELS
 from training.calibrate import uncalibrated
 from training.contract import Floats, Kind, Model, matrix
 from training.metrics import LOWER_IS_BETTER, METRICS, OF_KIND, Ranked
 from training.splits import Block, Round
+from training.study import SharedStudy
 
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+STARTUP = 4
+"""Trials before any is proposed by what others found, or pruned."""
 ROUNDS = "trees"
 """Field of a boosted model's config that early stopping chooses."""
 Bound = tuple[float, float] | tuple[float, float, Literal["log"]]
@@ -34,6 +41,11 @@ class SearchConfig(Strict):
     answered best: ``trees`` of the config is then the most there may be."""
     space: dict[str, Bound] = {}
     """Field of the model's config -> ``[low, high]`` or ``[low, high, log]``, both inclusive."""
+    start: tuple[dict[str, float], ...] = ()
+    """Parameters to try after the config as written, such as those of the champion."""
+    together: int = Field(default=1, ge=1, le=256)
+    """Trials proposed at once, from those finished before: so many workers are of use. What is
+    found depends on it, and not on how many workers there are."""
 
 
 def check_space(search: SearchConfig, model: Part, kind: Kind) -> None:
@@ -67,6 +79,10 @@ def check_space(search: SearchConfig, model: Part, kind: Kind) -> None:
                 config.model_validate(model.config | {name: bound})
             except ValidationError as error:
                 problems.append(f"search.space.{name}: {bound:g}: {error.errors()[0]['msg']}")
+    problems += [
+        f"search.start: {name}: not in search.space; it has {sorted(search.space)}"
+        for name in sorted({n for start in search.start for n in start} - {*search.space})
+    ]
     if problems:
         raise ConfigError.listing("the search does not fit the model", problems)
 
@@ -77,14 +93,22 @@ def tune(
     model: Part,
     search: SearchConfig,
     seed: int,
-    study_file: Path | None,
+    storage: str | None,
     report: Callable[[int, int], None],
+    name: str = "search",
+    *,
+    join: bool = False,
+    beside: AbstractContextManager[None] | None = None,
 ) -> tuple[Part, pd.DataFrame]:
     """The best config on the folds of ``within``, and the table of all trials.
 
-    A study lives in ``study_file`` until it is finished: after an interruption the search goes on
-    where it stopped, and proposes what it would have proposed, because each trial has a seed of its
-    own. Without a file it is kept in memory.
+    Parameters
+    ----------
+    storage, name, join
+        Where the study is, as in :class:`training.study.SharedStudy`: interrupted or worked on by
+        several processes, it ends with the trials that one process finds undisturbed.
+    beside
+        Entered while the study is worked on: what begins and ends further workers.
     """
     columns = [
         "trial",
@@ -98,73 +122,123 @@ def tune(
         return model, pd.DataFrame(columns=columns)
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if study_file is not None:
-        study_file.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign_file(study_file)
-    study = optuna.create_study(
-        study_name="search",
-        storage=None if study_file is None else f"sqlite:///{study_file}",
-        load_if_exists=True,
-        direction="minimize" if search.metric in LOWER_IS_BETTER else "maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+    minimize = search.metric in LOWER_IS_BETTER
+    direction: Literal["minimize", "maximize"] = "minimize" if minimize else "maximize"
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
+    space = {name: _distribution(model, name, bound) for name, bound in search.space.items()}
+    first = _first(model, search)
+
+    def before(known: Sequence["FrozenTrial"], seed: int = 0) -> "Study":
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
+        study = optuna.create_study(direction=direction, sampler=sampler)
+        study.add_trials(known)
+        return study
+
+    def propose(place: int, known: Sequence["FrozenTrial"]) -> Mapping[str, Any]:
+        # A seed for each place, and nothing but earlier batches: proposed again, it is the same.
+        if place < len(first):
+            return first[place]
+        return dict(before(known, seed + place).ask(space).params)
+
+    def evaluate(trial: "Trial", known: Sequence["FrozenTrial"]) -> float:
+        part, earlier = _with(model, trial.params), before(known)
+        means: dict[int, float] = {}
+        values: list[dict[int | None, float]] = []
+        for number, block in enumerate(within.folds):
+            validation = block.answered
+            answer: Any = fitted(part, block, seed)
+            X = matrix(validation.X, answer.columns)
+            stages = answer.staged(X) if search.early_stopping else [(None, answer.score(X))]
+            values.append({
+                rounds: _value(search.metric, validation.y, uncalibrated(scores, kind))
+                for rounds, scores in stages
+            })  # fmt: skip
+            rounds, means[number] = _best(values, minimize)
+            trial.report(means[number], number)
+            so_far = optuna.trial.create_trial(
+                state=optuna.trial.TrialState.RUNNING, intermediate_values=means
+            )
+            if number + 1 < len(within.folds) and pruner.prune(earlier, so_far):
+                raise optuna.TrialPruned
+        if rounds is not None:
+            trial.set_user_attr(ROUNDS, rounds)
+        return means[number]
+
+    study = SharedStudy(
+        storage, name, _of(within, kind, model, search, seed), minimize=minimize, join=join
     )
-    for left in study.get_trials(states=(optuna.trial.TrialState.RUNNING,), deepcopy=False):
-        study.tell(left.number, state=optuna.trial.TrialState.FAIL)
-    finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    while (done := len(study.get_trials(states=finished, deepcopy=False))) < search.trials:
-        study.sampler = optuna.samplers.TPESampler(seed=seed + done, n_startup_trials=4)
-        waiting = (optuna.trial.TrialState.WAITING,)
-        if done == 0 and not study.get_trials(states=waiting, deepcopy=False):
-            study.enqueue_trial(_written(model, search))
-        trial = study.ask()
-        _try(trial, study, within, kind, model, search, seed)
-        report(done + 1, search.trials)
+    with beside or nullcontext():
+        found = study.complete(search.trials, search.together, space, propose, evaluate, report)
     table = pd.DataFrame([
         {
-            "trial": index, "state": t.state.name.lower(), "value": t.value, **t.params,
-            **t.user_attrs,
+            "trial": place, "state": t.state.name.lower(), "value": t.value,
+            **_parameters(t),
             **{f"mean_to_fold_{i}": v for i, v in t.intermediate_values.items()},
         }
-        for index, t in enumerate(study.get_trials(states=finished, deepcopy=False))
+        for place, t in enumerate(found)
     ])  # fmt: skip
-    best = {**model.config, **study.best_params, **study.best_trial.user_attrs}
-    return Part(use=model.use, config=best), table.reindex(columns=columns)
+    complete = table.loc[table["state"] == "complete", "value"]
+    best = found[int(complete.idxmin() if minimize else complete.idxmax())]
+    return _with(model, _parameters(best)), table.reindex(columns=columns)
 
 
-def _try(
-    trial: Any, study: Any, within: Round, kind: Kind, model: Part, search: SearchConfig, seed: int
-) -> None:
-    import optuna
-
-    chosen = {name: _suggest(trial, model, name, bound) for name, bound in search.space.items()}
-    part = Part(use=model.use, config={**model.config, **chosen})
-    values: list[dict[int | None, float]] = []
-    for number, block in enumerate(within.folds):
-        validation = block.answered
-        answer: Any = fitted(part, block, seed)
-        X = matrix(validation.X, answer.columns)
-        stages = answer.staged(X) if search.early_stopping else [(None, answer.score(X))]
-        values.append({
-            rounds: _value(search.metric, validation.y, uncalibrated(scores, kind))
-            for rounds, scores in stages
-        })  # fmt: skip
-        rounds, mean = _best(values, search.metric)
-        trial.report(mean, number)
-        if number + 1 < len(within.folds) and trial.should_prune():
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            return
-    if rounds is not None:
-        trial.set_user_attr(ROUNDS, rounds)
-    study.tell(trial, mean)
+def _parameters(trial: "FrozenTrial") -> dict[str, Any]:
+    """What was tried, and where boosting stopped."""
+    stopped = {name: value for name, value in trial.user_attrs.items() if name == ROUNDS}
+    return {**trial.params, **stopped}
 
 
-def _best(values: list[dict[int | None, float]], metric: str) -> tuple[int | None, float]:
+def _best(values: list[dict[int | None, float]], minimize: bool) -> tuple[int | None, float]:
     """The rounds with the best mean over blocks, the fewest of equals; None: it has no rounds."""
     means = {rounds: float(np.mean([v[rounds] for v in values])) for rounds in values[0]}
-    best = min if metric in LOWER_IS_BETTER else max
-    rounds = best(means, key=means.__getitem__)
+    rounds = (min if minimize else max)(means, key=means.__getitem__)
     return rounds, means[rounds]
+
+
+def _of(within: Round, kind: Kind, model: Part, search: SearchConfig, seed: int) -> str:
+    """Fingerprint of what trials depend on."""
+    blocks = [(b.name, int(b.held.sum()), int(b.teaching.sum())) for b in within.folds]
+    return fingerprint(blocks, kind, model, search.model_dump(exclude={"trials"}), seed)
+
+
+def _with(model: Part, parameters: Mapping[str, Any]) -> Part:
+    return Part(use=model.use, config={**model.config, **parameters})
+
+
+def search_slices(trials: pd.DataFrame, model: Part, search: SearchConfig) -> pd.DataFrame:
+    """Tidy: ``field``, ``at``, ``trial``, ``value``, ``importance``, of complete trials.
+
+    The importance of a field is its share in what trials differ by, from a functional analysis of
+    variance over a forest (Hutter, Hoos and Leyton-Brown 2014); missing where fewer than five are
+    complete or all are worth the same.
+    """
+    complete = trials[trials["state"] == "complete"]
+    known = _importances(complete, model, search)
+    parts = [
+        complete[["trial", "value"]].assign(
+            field=name, at=complete[name], importance=known.get(name, float("nan"))
+        )
+        for name in search.space
+    ]
+    return pd.concat(parts)[["field", "at", "trial", "value", "importance"]]
+
+
+def _importances(complete: pd.DataFrame, model: Part, search: SearchConfig) -> dict[str, float]:
+    import optuna
+
+    if len(complete) <= STARTUP or complete["value"].nunique() < 2:
+        return {}
+    space = {name: _distribution(model, name, bound) for name, bound in search.space.items()}
+    study = optuna.create_study()
+    study.add_trials([
+        optuna.trial.create_trial(
+            value=line["value"], distributions=space,
+            params={n: int(line[n]) if _whole(model, n) else float(line[n]) for n in space},
+        )
+        for _, line in complete.iterrows()
+    ])  # fmt: skip
+    forest = optuna.importance.FanovaImportanceEvaluator(n_trees=32, seed=0)
+    return dict(optuna.importance.get_param_importances(study, evaluator=forest))
 
 
 def fitted(part: Part, block: Block, seed: int) -> Model:
@@ -180,29 +254,28 @@ def _value(metric: str, y: Floats, p: Floats) -> float:
     return METRICS[metric](Ranked.of(y, p, 0.5), np.ones(len(y)))
 
 
-def _suggest(trial: Any, model: Part, name: str, bound: Bound) -> float | int:
+def _distribution(model: Part, name: str, bound: Bound) -> "BaseDistribution":
+    from optuna.distributions import FloatDistribution, IntDistribution
+
     low, high, *log = bound
-    field = type(resolve(MODELS, model).config).model_fields[name]
-    if field.annotation is int:
-        return int(trial.suggest_int(name, int(low), int(high), log=bool(log)))
-    return float(trial.suggest_float(name, low, high, log=bool(log)))
+    if _whole(model, name):
+        return IntDistribution(int(low), int(high), log=bool(log))
+    return FloatDistribution(low, high, log=bool(log))
 
 
-def _written(model: Part, search: SearchConfig) -> dict[str, Any]:
+def _first(model: Part, search: SearchConfig) -> list[dict[str, Any]]:
+    """What is tried first, each once: the config as written, then where to start from."""
     config = resolve(MODELS, model).config
-    written = {}
-    for name, (low, high, *_) in search.space.items():
-        whole = type(config).model_fields[name].annotation is int
-        value = min(max(getattr(config, name), low), high)
-        written[name] = int(value) if whole else float(value)
-    return written
+    found: list[dict[str, Any]] = []
+    for start in ({}, *search.start):
+        parameters = {}
+        for name, (low, high, *_) in search.space.items():
+            value = min(max(start.get(name, getattr(config, name)), low), high)
+            parameters[name] = int(value) if _whole(model, name) else float(value)
+        if parameters not in found:
+            found.append(parameters)
+    return found
 
 
-def _refuse_foreign_file(path: Path) -> None:
-    if path.exists() and path.stat().st_size:
-        try:
-            sqlite3.connect(f"file:{path}?mode=ro", uri=True).execute(
-                "PRAGMA schema_version"
-            ).fetchone()
-        except sqlite3.DatabaseError:
-            raise ConfigError(f"{path}: not a study database; remove it and run again") from None
+def _whole(model: Part, name: str) -> bool:
+    return type(resolve(MODELS, model).config).model_fields[name].annotation is int

@@ -15,6 +15,10 @@ SMALL = (
     "source.simulate.tables=[order_lines, products]",
     "search.trials=2",
     "bootstrap=40",
+    "cutoffs.count=6",
+    "cutoffs.folds=2",
+    "cutoffs.fold_steps=1",
+    "stale_months=[1]",
     "model.config.trees=60",
     "features=[{use: rfm.Rfm}, {use: cadence.Cadence}]",
 )

@@ -1,8 +1,10 @@
 """A person's decisions about versions, and a registry that was tampered with."""
 
+import errno
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
 from features.errors import ConfigError, DataError, NotApproved
 from features.settings import Workspace
 from tests.training.finished import (
     MARKS,
     aliases,
+    asked,
     changed,
     said,
     tags,
@@ -292,6 +296,144 @@ def test_gates_that_were_doctored_do_not_help(decided: Workspace) -> None:
     assert champion(Record(decided).entries("churn")).version == 1  # type: ignore[union-attr]
 
 
+def test_each_gate_failed_alone_is_refused(undecided: Workspace) -> None:
+    """Whichever it is: named, and nobody stands."""
+    entry = Record(undecided).entries("churn")[0]
+    gates = entry.evidence["gates"]
+    assert len(gates) > 5
+    assert all(gate["passed"] for gate in gates)
+    for failing in gates:
+        found = [gate | {"passed": gate is not failing} for gate in gates]
+        Record(undecided).append(
+            "registered",
+            "churn",
+            1,
+            entry.digest,
+            "pipeline",
+            "x",
+            entry.evidence | {"gates": found},
+        )
+        with pytest.raises(
+            NotApproved, match=rf"(?s)1 gate\(s\) failed.*{re.escape(failing['gate'])}"
+        ):
+            review.approve(undecided, "churn", 1, "Ada", "good")
+    assert champion(Record(undecided).entries("churn")) is None
+    assert "champion" not in aliases(undecided)
+
+
+def test_a_champion_set_in_mlflows_database_is_none(undecided: Workspace) -> None:
+    """Rows written by SQL, past MLflow's own interface: nothing is served, and it is put back."""
+    connection = sqlite3.connect(undecided.registry / "mlflow.db")
+    connection.execute(
+        "INSERT INTO registered_model_aliases (alias, version, name, workspace) "
+        "SELECT 'champion', 2, name, workspace FROM registered_models"
+    )
+    connection.commit()
+    connection.close()
+    assert aliases(undecided)["champion"] == 2
+    with pytest.raises(NotApproved, match="has no approved version"):
+        review.approved(undecided, "churn")
+    repaired = review.mirror(undecided, "churn")
+    assert repaired == ["alias champion stood at 2, the record says nothing"]
+    assert "champion" not in aliases(undecided)
+
+
+def test_a_version_registered_by_hand_is_no_version(decided: Workspace) -> None:
+    """It has no pack and no entry: nobody can look at it, approve it or have it served."""
+    api = client(decided)
+    source = api.get_model_version("churn", "1").source
+    made = int(api.create_model_version("churn", source).version)
+    for act in (
+        lambda: review.show(decided, "churn", made),
+        lambda: review.approve(decided, "churn", made, "Ada", "good", override="x"),
+        lambda: review.approved(decided, "churn", made),
+    ):
+        with pytest.raises(ConfigError, match=f"no version {made} with a review pack"):
+            act()
+
+
+def test_newest_entries_that_were_cut_off_are_missed(decided: Workspace) -> None:
+    """Rows and their count gone together: the chain is whole, but MLflow has seen more."""
+    review.reject(decided, "churn", 1, "Ada", "complaints")
+    file = decided.registry / "record.db"
+    connection = sqlite3.connect(file, isolation_level=None)
+    number = connection.execute("SELECT max(number) FROM record").fetchone()[0]
+    connection.execute("DROP TRIGGER record_no_delete")
+    connection.execute("DELETE FROM record WHERE number = ?", [number])
+    connection.execute(f"PRAGMA user_version = {number - 1}")
+    connection.close()
+    assert champion(Record(decided).entries("churn")) is not None  # as if nobody had rejected it
+    for act in (
+        lambda: review.approved(decided, "churn"),
+        lambda: review.approve(decided, "churn", 3, "Ada", "x", override="x"),
+        lambda: review.mirror(decided, "churn"),
+    ):
+        with pytest.raises(DataError, match="MLflow has seen an entry .*were cut off"):
+            act()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/store/x"),
+            "/store/x: no space is left",
+        ),
+        (
+            PermissionError(errno.EACCES, "denied", "/store/y"),
+            "/store/y: may not be read or written",
+        ),
+        (sqlite3.OperationalError("database is locked"), "does not answer .*database is locked"),
+        (MlflowException("gone away"), "does not answer .*gone away"),
+    ],
+    ids=["disk full", "not allowed", "locked", "tracker"],
+)
+def test_trouble_of_the_machine_is_one_clear_error(
+    error: Exception, said: str, decided: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code 2, one line and the remedy; nothing is decided."""
+    before = Record(decided).entries()
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(review, "mirror", fail)
+    found = asked(
+        "approve",
+        "churn",
+        "--version",
+        "3",
+        "--reviewer",
+        "Ada",
+        "--reason",
+        "x",
+        "--override",
+        "x",
+    )
+    assert found.exit_code == 2
+    assert re.fullmatch(rf"error: .*{said}.*run the same command again\n", found.stderr)
+    assert Record(decided).entries() == before
+
+
+def test_a_registry_that_was_moved_is_a_clear_error(decided: Workspace, tmp_path: Path) -> None:
+    """Artifacts are where MLflow says they are, or the message says which are not."""
+    moved = tmp_path / "moved"
+    shutil.copytree(decided.registry, moved)
+    connection = sqlite3.connect(moved / "mlflow.db")
+    for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
+        connection.execute(f"UPDATE {table} SET {column} = replace({column}, 'artifacts', 'old')")
+    connection.commit()
+    connection.close()
+    place = decided.model_copy(update={"registry": moved})
+    for act in (
+        lambda: review.approved(place, "churn"),
+        lambda: review.show(place, "churn"),
+        lambda: review.approve(place, "churn", 3, "Ada", "x", override="x"),
+    ):
+        with pytest.raises(DataError, match="cannot be read.*restore the registry folder"):
+            act()
+
+
 @pytest.mark.parametrize("evidence", [{}, {"gates": []}, {"gates_passed": True}])
 def test_a_version_without_gate_results_is_refused(
     evidence: dict[str, Any], decided: Workspace
@@ -360,8 +502,6 @@ def test_hand_set_tags_are_noticed_and_repaired(decided: Workspace) -> None:
 
 def test_a_tampered_record_stops_everything(decided: Workspace) -> None:
     """An approval written past the commands is noticed before anything is served or decided."""
-    import sqlite3
-
     connection = sqlite3.connect(decided.registry / "record.db", isolation_level=None)
     connection.execute("DROP TRIGGER record_no_update")
     connection.execute("UPDATE record SET event = 'approved' WHERE version = 3")

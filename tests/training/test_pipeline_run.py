@@ -35,13 +35,14 @@ from tests.training.finished import (
 )
 from tests.worlds import CONFIGS, ROOT, good, write_raw
 from training import bundle as bundles
-from training import pack, pipeline, review, tune
+from training import pack, pipeline, review, track, tune
 from training.keys import verifying_key
 from training.record import Record, champion
 from training.runs import run
 from training.supervised import family, learn
 from training.supervised import pack as supervised_pack
 from training.track import bundle_folder, client, review_folder
+from training.warm import warm_start
 
 STAGES = (*pipeline.PREPARING, *family.FAMILY.stages)
 
@@ -116,6 +117,69 @@ def test_learning_killed_anywhere_leaves_all_or_nothing(
     assert again.content == expected.content
     assert again.fresh != whole
     assert not list(expected.folder.parent.glob(".*"))
+
+
+def test_another_process_helps_with_a_search_that_was_begun(
+    decided: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It joins the study of the same run alone; the run then has nothing left to try."""
+    words = ("seed=12", "baselines=[{use: recency.Recency}]")
+    plan = planned(decided, *words)
+    path = str(decided.store.parent / "churn.yaml")
+    chosen = [word for setting in words for word in ("--set", setting)]
+    alone = asked("search", path, *chosen)
+    assert alone.exit_code == 2
+    assert "nobody searches this here" in alone.stderr
+    progress = Progress("churn", STAGES)
+    prepared = pipeline.prepare(decided, plan, progress)
+    with pytest.MonkeyPatch.context() as dying:
+        dying.setattr(Progress, "step", Runs.die)  # after the first trial
+        with pytest.raises(Killed):
+            family.learn_all(decided, plan, prepared, progress)
+    helped = asked("search", path, *chosen)
+    assert helped.exit_code == 0, helped.output
+    assert helped.stdout == "churn: 4 trials are finished\n"
+    monkeypatch.setattr(tune, "_value", Runs.die)
+    learned = family.learn_all(decided, plan, prepared, progress)
+    assert pd.read_csv(learned.folder / "search.csv")["trial"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_warm_search_starts_from_the_champion(decided: Workspace) -> None:
+    """Then from other versions, each parameters once; they become settings of the run."""
+    plan = planned(decided)
+    (said,) = warm_start(decided, plan)
+    parts = [
+        json.loads((review_folder(decided, "churn", v) / "facts.json").read_text())["parts"]
+        for v in (1, 3)
+    ]
+    space = plan.config.search.space  # type: ignore[attr-defined]
+    expected = [{n: part["candidate"]["config"][n] for n in space} for part in parts]
+    started = planned(decided, said).config.search.start  # type: ignore[attr-defined]
+    assert list(started) == [s for k, s in enumerate(expected) if s not in expected[:k]]
+    assert warm_start(decided, planned(decided, "search.trials=0")) == []
+    assert (
+        warm_start(decided, planned(decided, "model={use: logistic.Logistic}", "search={}")) == []
+    )
+
+
+def test_trials_are_shown_in_mlflow(decided: Workspace, tmp_path: Path) -> None:
+    """As a table of the run, or as a child run each."""
+    api = client(decided)
+    run_id = api.get_model_version("churn", "1").run_id
+    table = json.loads(Path(api.download_artifacts(run_id, "trials.json", tmp_path)).read_text())
+    assert table["columns"][:3] == ["trial", "state", "value"]
+    assert len(table["data"]) == 4
+    experiment = api.get_run(run_id).info.experiment_id
+    folder = review_folder(decided, "churn", 1)
+    plan = planned(decided, "trials_as=runs")
+    track._log_trials(api, experiment, run_id, plan, Published(folder, {"key": "k"}, False))
+    found = api.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
+    trials = pd.read_csv(folder / "search.csv").set_index("trial")
+    assert len(found) == 4
+    for child in found:
+        line = trials.loc[int(child.data.params["trial"])]
+        assert child.data.metrics["value"] == pytest.approx(line["value"])
+        assert float(child.data.params["max_depth"]) == line["max_depth"]
 
 
 def test_a_run_killed_before_the_record_registers_once(runs: Runs, decided: Workspace) -> None:
@@ -219,7 +283,7 @@ PACK = [
     *[f"folds.{a}.csv" for a in ("candidate", "recency", "logistic")],
     *[f"plots/{p}.{kind}" for kind in ("png", "csv") for p in (
         "reliability", "gain", "lift", "precision_recall", "roc", "confusion", "slices",
-        "timeline", "beeswarm", "search")],
+        "timeline", "beeswarm", "search", "search_slices")],
 ]  # fmt: skip
 
 

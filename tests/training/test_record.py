@@ -305,9 +305,14 @@ def test_what_allow_saw_cannot_change(tmp_path: Path) -> None:
     record.append("approved", "churn", 1, "digest-0", "Ada", "good", allow=while_deciding)
 
 
-def test_of_many_promoters_one_wins(tmp_path: Path) -> None:
-    """Eight promoters who saw the same champion: in each of five rounds one approval is written."""
-    record = filled(tmp_path, n=8)
+@pytest.mark.parametrize("rounds", [5, pytest.param(200, marks=pytest.mark.slow)])
+def test_of_many_promoters_one_wins(rounds: int, tmp_path: Path) -> None:
+    """Sixteen promoters who saw the same champion: one approval a round, and the others are told.
+
+    Nothing but a refusal reaches them, and no entry is lost.
+    """
+    many = 16
+    record = filled(tmp_path, n=many)
 
     def promote(version: int, expected: int) -> bool:
         def allow(entries: list[Entry]) -> None:
@@ -321,15 +326,16 @@ def test_of_many_promoters_one_wins(tmp_path: Path) -> None:
             return False
         return True
 
-    for _ in range(5):
-        standing = champion(record.entries("churn"))
-        expected = standing.number if standing else 0
-        with ThreadPoolExecutor(8) as pool:
-            won = list(pool.map(lambda v: promote(v, expected), range(1, 9)))  # noqa: B023
-        assert won.count(True) == 1
-        now = champion(record.entries("churn"))
-        assert now is not None
-        assert now.version == won.index(True) + 1
+    with ThreadPoolExecutor(many) as pool:
+        for _ in range(rounds):
+            standing = champion(record.entries("churn"))
+            expected = standing.number if standing else 0
+            won = list(pool.map(lambda v: promote(v, expected), range(1, many + 1)))  # noqa: B023
+            assert won.count(True) == 1
+            now = champion(record.entries("churn"))
+            assert now is not None
+            assert now.version == won.index(True) + 1
+    assert len(record.entries()) == many + 1 + rounds
 
 
 APPENDING = """

@@ -1,6 +1,7 @@
 """The search: a space that fits, the written config first, and the same end after interruptions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from training.tune import SearchConfig, check_space, tune
 
 MODEL = Part(use="logistic.Logistic", config={"C": 0.5})
 SEARCH = SearchConfig(
-    trials=7, metric="log_loss", space={"C": (0.001, 10, "log"), "knots": (2, 33)}
+    trials=6, metric="log_loss", space={"C": (0.001, 10, "log"), "knots": (2, 33)}
 )
 SEED = 11
 
@@ -25,7 +26,7 @@ SEED = 11
 @pytest.fixture(scope="module")
 def splits() -> Splits:
     """Six teaching cutoffs, two of them validating."""
-    return samples.splits()
+    return samples.splits(n=60)
 
 
 def nothing(done: int, total: int) -> None:
@@ -36,7 +37,7 @@ def searched(
     splits: Splits, file: Path, search: SearchConfig = SEARCH, report: Any = nothing
 ) -> tuple[Part, pd.DataFrame]:
     """The best part and the table of trials."""
-    return tune(splits.shipped, "event", MODEL, search, SEED, file, report)
+    return tune(splits.shipped, "event", MODEL, search, SEED, f"sqlite:///{file}", report)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_a_written_value_outside_the_space_is_moved_to_its_edge(
     assert table.iloc[0][["C", "knots"]].tolist() == [0.6, 9]
     gbm = Part(use="gbm.Gbm", config={"trees": 2})
     search = SearchConfig(trials=1, metric="log_loss", space={"min_child_weight": (50.5, 60)})
-    _, table = tune(splits.shipped, "event", gbm, search, SEED, tmp_path / "gbm.db", nothing)
+    _, table = tune(splits.shipped, "event", gbm, search, SEED, None, nothing)
     assert table.iloc[0]["min_child_weight"] == 50.5
 
 
@@ -223,7 +224,7 @@ def test_a_file_that_is_no_study_is_refused(splits: Splits, tmp_path: Path) -> N
     """A foreign file under the study's name is named with the remedy, and left as it is."""
     file = tmp_path / "study.db"
     file.write_bytes(b"no database" * 100)
-    with pytest.raises(ConfigError, match="not a study database; remove it and run again"):
+    with pytest.raises(ConfigError, match=r"study\.db: not a storage of studies .*remove it"):
         searched(splits, file)
     assert file.read_bytes() == b"no database" * 100
 
@@ -255,3 +256,45 @@ def test_what_does_not_boost_cannot_stop() -> None:
         with pytest.raises(ConfigError) as caught:
             check_space(search, Part(use=use), "event")
         assert str(caught.value).count("\n  - ") == count
+
+
+# --- starting from what is known, and several at once -------------------------------------------
+
+
+def test_the_search_starts_where_it_is_told(splits: Splits, tmp_path: Path) -> None:
+    """After the config as written come the given parameters, moved into the space, each once."""
+    starts = ({"C": 3.0, "knots": 5}, {"C": 99.0}, {"C": 3, "knots": 5.0}, {})
+    search = SEARCH.model_copy(update={"trials": 3, "start": starts})
+    _, table = tune(splits.shipped, "event", MODEL, search, SEED, None, nothing)
+    assert table[["C", "knots"]].to_numpy().tolist() == [[0.5, 33], [3.0, 5], [10.0, 33]]
+    odd = SearchConfig(space={"C": (0.1, 1)}, start=({"depth": 3.0},))
+    with pytest.raises(ConfigError, match=r"search\.start: depth: not in search\.space"):
+        check_space(odd, MODEL, "event")
+
+
+def test_a_study_of_other_rows_or_settings_is_refused(splits: Splits, tmp_path: Path) -> None:
+    """Resumed with another space, seed or fold, its trials would say nothing."""
+    search, url = SEARCH.model_copy(update={"trials": 1}), f"sqlite:///{tmp_path / 'study.db'}"
+    tune(splits.shipped, "event", MODEL, search, SEED, url, nothing)
+    other = search.model_copy(update={"space": {"C": (0.1, 1)}})
+    fewer = replace(splits.shipped, folds=splits.shipped.folds[:1])
+    for within, asked, seed in (
+        (splits.shipped, other, SEED),
+        (splits.shipped, search, SEED + 1),
+        (fewer, search, SEED),
+    ):
+        with pytest.raises(ConfigError, match="is of other settings, data or code"):
+            tune(within, "event", MODEL, asked, seed, url, nothing)
+
+
+def test_slices_tell_which_field_mattered(splits: Splits) -> None:
+    """The field that the value depends on has the greater share; too few trials tell none."""
+    search = SearchConfig(space={"C": (0.001, 10), "knots": (2, 33)})
+    rng = np.random.default_rng(0)
+    trials = pd.DataFrame({"trial": range(30), "state": "complete", "C": rng.uniform(0.1, 9, 30),
+                           "knots": rng.integers(2, 33, 30)})  # fmt: skip
+    trials["value"] = trials["C"] ** 2 + 0.1 * trials["knots"]
+    found = module.search_slices(trials, MODEL, search).groupby("field")["importance"].first()
+    assert found["C"] > 0.8
+    assert found.sum() == pytest.approx(1.0)
+    assert module.search_slices(trials[:4], MODEL, search)["importance"].isna().all()

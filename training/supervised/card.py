@@ -1,6 +1,6 @@
 """The card of a supervised answer: how it was judged and how it was learned, as sections."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,11 @@ from training.evaluate import ALARM, CENTRE, SLICE_METRICS, Judged
 from training.gates import CANDIDATE
 from training.report import Section, pairs
 from training.supervised import (
+    changes,
     coverage,
     fairness,
     levers,
+    stale,
     stated,
     tiers,
     timing_report,
@@ -72,6 +74,16 @@ class SupervisedCase(Case):
     """How answers move with what a business can move; None where the YAML names nothing."""
     wanted: str = ""
     """Which way is better."""
+    staleness: pd.DataFrame | None = None
+    """What models of other ages reach; None where nothing tells ages."""
+    search_helped: str = ""
+    """What tuning is worth, in words; empty where nothing was tuned."""
+    drift: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Test rows against the latest lesson and the champion's test rows."""
+    signature: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What differs from the champion for who calls it."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """Latency, size and memory."""
     value: ValueReport | None = None
     """Of answers that tell customer values."""
     timing: TimingReport | None = None
@@ -107,6 +119,10 @@ def sections(case: SupervisedCase) -> list[Section]:
         _drivers(case),
         *_themes(case),
         *(() if case.moved is None else (levers.section(case.moved, case.wanted),)),
+        *_aging(case),
+        *changes.drift_section(case.drift),
+        changes.signature_section(case.signature, case.champion_note),
+        changes.cost_section(case.costs),
         _features(case),
         leakage(case),
         data(case),
@@ -218,11 +234,14 @@ def _learning(case: SupervisedCase) -> Section:
         f"Search: {search.trials} trials by {search.metric} "
         f"on {len(pd.read_csv(folder / f'folds.{CANDIDATE}.csv'))} validation blocks"
         + (", and as many anew for each part." if case.crossed else "."),
+        *([case.search_helped] if case.search_helped else []),
         f"Dropped: {case.facts['dropped_immature']:,} customers at cutoffs whose labels were not "
         f"known by the test cutoff, {case.facts['dropped_unlabelled']:,} without a known label.",
     ]
     searched = len(pd.read_csv(folder / "search.csv")) > 0
-    plots = (() if case.crossed else ("timeline",)) + (("search",) if searched else ())
+    plots = (() if case.crossed else ("timeline",)) + (
+        ("search", "search_slices") if searched else ()
+    )
     splits = pd.read_csv(folder / "splits.csv").astype(object).fillna("not known")
     return Section("How it was learned", text, splits, plots)
 
@@ -309,6 +328,12 @@ def _decisions(case: SupervisedCase) -> list[Section]:
     if costs.capacity is not None:
         text.append(f"At most {costs.capacity:,} contacts can be made.")
     return [Section("What decisions are worth", text, case.decisions.round(4), ("profit",))]
+
+
+def _aging(case: SupervisedCase) -> list[Section]:
+    if case.staleness is None:
+        return []
+    return [stale.section(case.staleness, case.plan.config.search.metric, case.judge_anew)]
 
 
 def _features(case: SupervisedCase) -> Section:

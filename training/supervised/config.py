@@ -1,5 +1,7 @@
 """What the pipeline YAML of a supervised question says beside what every one says."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from features.settings import Part
@@ -37,6 +39,9 @@ class SupervisedConfig(Pipeline):
     audit: tuple[str, ...] = ()
     """Feature columns that no model may learn from: answers are judged by them. Columns that their
     sets declare so are put aside without being named."""
+
+    stale_months: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8)
+    """Ages in months of models that are learned to show how answers age."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "SupervisedConfig":

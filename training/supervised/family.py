@@ -15,13 +15,16 @@ from features.settings import Part, Workspace, resolve
 from features.snapshot import read_features, read_schema
 from features.store import Published, publish
 from training.bundle import MODELS, Loaded
+from training.calibrate import uncalibrated
+from training.contract import matrix
 from training.crossed import cross
 from training.details import DETAILS, Detail, Details
-from training.gates import CANDIDATE, check_gates
+from training.gates import CANDIDATE, MEASURED, check_gates
 from training.metrics import OF_KIND
 from training.pipeline import Prepared, spelled
 from training.splits import Division, Round, Splits, split
-from training.supervised import fairness, points
+from training.study import storage_url
+from training.supervised import changes, fairness, points, stale, tuned
 from training.supervised.bundle import Answer
 from training.supervised.config import SupervisedConfig, SupervisedPlan
 from training.supervised.constraints import held_to_catalogue
@@ -32,7 +35,8 @@ from training.supervised.points import learn_points
 from training.supervised.sets import COLUMN, Sets
 from training.supervised.tiers import COLUMN as TIER
 from training.supervised.tiers import Tiers
-from training.tune import check_space, tune
+from training.tune import check_space, fitted, tune
+from training.workers import workers
 
 
 def learn_all(
@@ -41,22 +45,14 @@ def learn_all(
     """Search, fit, calibrate and bundle; published under the run's key, recognised if there."""
     key = plan.learn_key(prepared.features)
     root = place.store / "runs" / plan.config.name
-    study = place.store / "studies" / f"{key}.db"
+    study = _study(place, key)
 
     def write(folder: Path) -> dict[str, Any]:
         with progress.stage("labels"):
             splits = division(plan, prepared)
         config, kind = plan.config, plan.task.kind
-        model, *others = (
-            held_to_catalogue(part, splits.columns, plan.task)
-            for part in (config.model, *config.baselines)
-        )
+        model, *others = _held(plan, splits, config.model, *config.baselines)
         baselines = dict(zip(baseline_names(config.baselines), others, strict=True))
-
-        def searched(
-            within: Round, study: Path | None, report: Callable[[int, int], None]
-        ) -> tuple[Part, pd.DataFrame]:
-            return tune(within, kind, model, config.search, config.seed, study, report)
 
         def learned(within: Round, part: Part, report: Callable[[], None]) -> dict[str, Learned]:
             parts = {CANDIDATE: part} | baselines
@@ -75,15 +71,19 @@ def learn_all(
             return {name: replace(answer, threshold=pays) for name, answer in answers.items()}
 
         with progress.stage("search"):
-            part, trials = searched(
-                splits.shipped, study, lambda done, total: progress.step(done, total, "trial")
-            )
+            study.parent.mkdir(parents=True, exist_ok=True)
+            part, trials = tune(
+                splits.shipped, kind, model, config.search, config.seed,
+                storage_url(study), lambda done, total: progress.step(done, total, "trial"), key,
+                beside=workers(place, plan, config.search.together, study),
+            )  # fmt: skip
             trials.to_csv(folder / "search.csv", index=False)
         with progress.stage("fit"):
             again = [within for within in splits.judged if within is not splits.shipped]
             blocks = sum(len(within.folds) + 1 for within in (splits.shipped, *again))
             each = 1 + len(plan.task.points_days)  # baselines are asked by every day
-            total, done = blocks * (len(baselines) * each + 1), 0
+            ages = config.stale_months if isinstance(splits, Splits) else ()
+            total, done = blocks * (len(baselines) * each + 1) + len(ages), 0
 
             def report() -> None:
                 nonlocal done
@@ -91,7 +91,9 @@ def learn_all(
                 progress.step(done, total, "block")
 
             def anew(within: Round) -> dict[str, Learned]:
-                own, _ = searched(within, None, lambda *_: None)
+                # What an earlier search found may know of who is judged here.
+                search = config.search.model_copy(update={"start": ()})
+                own, _ = tune(within, kind, model, search, config.seed, None, _unheard)
                 return learned(within, own, report)
 
             answers = learned(splits.shipped, part, report)
@@ -101,6 +103,16 @@ def learn_all(
                     splits, baselines, plan.task.points_days, plan.task.config.absent,
                     config.calibrate, config.seed, report,
                 ).to_parquet(folder / points.FILE)  # fmt: skip
+            if isinstance(splits, Splits):
+                shipped = answers[CANDIDATE].model
+                stale.aged(splits, part, shipped, ages, config.seed, report).to_parquet(
+                    folder / stale.FILE
+                )
+                changes.write_latest(folder, splits.rows.at(splits.moments.teaching[-1]))
+                if part != model:
+                    written = fitted(model, splits.shipped.last, config.seed)
+                    scores = written.score(matrix(splits.test.X, written.columns))
+                    tuned.write(folder, uncalibrated(scores, kind))
             return write_learned(
                 folder,
                 splits,
@@ -118,6 +130,43 @@ def learn_all(
                 progress.reused(name)
     study.unlink(missing_ok=True)
     return published
+
+
+def work(
+    place: Workspace, plan: SupervisedPlan, prepared: Prepared, progress: Progress
+) -> pd.DataFrame:
+    """Join the search of a run of the same plan, on this machine or another; its trials.
+
+    Raises
+    ------
+    ConfigError
+        If no run has begun it, on the same data, settings and code.
+    """
+    config, key, splits = (
+        plan.config,
+        plan.learn_key(prepared.features),
+        division(plan, prepared),
+    )
+    (model,) = _held(plan, splits, config.model)
+    _, trials = tune(
+        splits.shipped, plan.task.kind, model, config.search, config.seed,
+        storage_url(_study(place, key)), lambda done, total: progress.step(done, total, "trial"),
+        key, join=True,
+    )  # fmt: skip
+    return trials
+
+
+def _held(plan: SupervisedPlan, splits: Division, *parts: Part) -> list[Part]:
+    """The parts with the columns that the catalogue puts into their configs."""
+    return [held_to_catalogue(part, splits.columns, plan.task) for part in parts]
+
+
+def _study(place: Workspace, key: str) -> Path:
+    return place.store / "studies" / f"{key}.db"
+
+
+def _unheard(done: int, total: int) -> None:
+    """Progress that nobody is told."""
 
 
 def division(plan: SupervisedPlan, prepared: Prepared) -> Division:
@@ -239,7 +288,7 @@ class Supervised:
                 f"{plan.path}: {config.model.use} learns when; take the task timing.Timing"
             )
         check_space(config.search, config.model, kind)
-        known = (*OF_KIND[kind], *points.metric_names(days))
+        known = (*OF_KIND[kind], *points.metric_names(days), *MEASURED)
         check_gates(config.gates, known, points.undirected(days))
         config.calibrate.offered(kind)
         if config.decide is not None and kind != "event":

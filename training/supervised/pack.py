@@ -27,6 +27,7 @@ from training.evaluate import (
     judge,
     single_feature_alarm,
     slices,
+    worst_slice,
 )
 from training.gates import CANDIDATE, CHAMPION, gate_results
 from training.keys import verifying_key
@@ -36,21 +37,26 @@ from training.rows import Rows
 from training.slices import audit_slices
 from training.supervised import (
     card,
+    changes,
     coverage,
     decide,
     fairness,
     levers,
     points,
+    stale,
     stated,
     themes,
     tiers,
+    tuned,
 )
 from training.supervised.bundle import Bundle
 from training.supervised.card import SupervisedCase
 from training.supervised.config import SupervisedPlan
 from training.supervised.learn import Reported, baseline_names, read_explained
+from training.supervised.opponent import compare_with_champion
 from training.supervised.timing_report import timing_report, write_timing
 from training.supervised.value_report import value_report, write_report
+from training.tune import search_slices
 
 ADDITIVITY = 1e-4
 WORKED_ROWS = 20
@@ -72,7 +78,7 @@ def write_pack(
     words, given, thresholds = reported.rows.X, reported.given, reported.thresholds
     X = encoded(words, made.answer.columns)
     rows = replace(reported.rows, X=X)
-    note = _compare_with_champion(place, plan, champion, made, reported)
+    note = compare_with_champion(place, plan, champion, made, reported)
     kind = plan.task.kind
     judged = judge(rows, given, thresholds, config.bootstrap, config.seed, kind)
     groups = {**plan.task.slices(X), **(audit_slices(rows.audit) if rows.audit is not None else {})}
@@ -96,6 +102,12 @@ def write_pack(
     if isinstance(made.details, CustomerValue):
         value = value_report(place, made, reported.rows, prepared, prepared.moments.test)
         write_report(folder, value)
+    costs = changes.cost(made, learned.folder / "bundle")
+    aged = stale.read(learned.folder)
+    staleness = (
+        stale.curve(rows, aged, config.search.metric, kind, config.bootstrap, config.seed)
+        if aged else None
+    )  # fmt: skip
     gates = gate_results(
         config.gates, judged, baseline_names(config.baselines)[0], note,
         {
@@ -108,6 +120,7 @@ def write_pack(
             "leakage checks: planted leaks that were missed": (float(len(leakage.missed)), 0.0),
             **(value.checks if value else {}),
         },
+        costs | {"worst_slice": worst_slice(by_slice, kind)},
     )  # fmt: skip
     explained = read_explained(learned.folder, made.answer.columns, made.answer.space)
     worded = [k.name for k in made.answer.columns if k.dtype == "string"]
@@ -153,6 +166,21 @@ def write_pack(
         tiers=graded,
         moved=made.answer.levers and levers.table(made, made.answer.levers, explained.values),
         wanted=made.answer.levers.wanted if made.answer.levers else "",
+        staleness=staleness,
+        search_helped=tuned.sentence(
+            learned.folder,
+            rows,
+            aged[stale.NOW],
+            config.search.metric,
+            kind,
+            config.bootstrap,
+            config.seed,
+        )
+        if aged
+        else "",
+        drift=changes.drift(made, learned.folder, champion, words),
+        signature=changes.signature(made, champion),
+        costs=costs,
         champion_note=note,
         code=pack.code_state(),
     )
@@ -166,63 +194,6 @@ def _bundle(place: Workspace, learned: Published) -> Bundle:
     made = bundles.load(learned.folder / "bundle", verifying_key(place.keys))
     assert isinstance(made, Bundle), "learned by this family"
     return made
-
-
-def _compare_with_champion(
-    place: Workspace,
-    plan: SupervisedPlan,
-    champion: Loaded | None,
-    made: Bundle,
-    reported: Reported,
-) -> str:
-    """Add the champion's answers on the same rows; or say why that cannot be."""
-    if champion is None:
-        return "no champion yet"
-    if not isinstance(champion, Bundle):
-        return f"the champion answers a question of kind {champion.answer.kind}: not comparable"
-    if champion.answer.source != made.answer.source:
-        return f"the champion answers for source {champion.answer.source}: not comparable"
-    asked, now = (
-        (a.kind, a.output, a.unit, a.horizon_days) for a in (champion.answer, made.answer)
-    )
-    if asked != now:
-        return f"the champion answers another question ({champion.answer.question}): not comparable"
-    if isinstance(plan.config.cutoffs, Snapshots):
-        return _compare_in_folds(place, plan, champion, reported)
-    words = reported.rows.X
-    lacking = [name for name in champion.columns if name not in words.columns]
-    if lacking:
-        return (
-            f"the champion needs columns that this run lacks ({', '.join(lacking)}): not comparable"
-        )
-    found = champion.predict_frame(words[list(champion.columns)])
-    reported.given[CHAMPION] = found[champion.answer.output].to_numpy(np.float64)
-    reported.thresholds[CHAMPION] = np.full(len(words), champion.answer.threshold, np.float64)
-    return ""
-
-
-def _compare_in_folds(
-    place: Workspace, plan: SupervisedPlan, champion: Bundle, reported: Reported
-) -> str:
-    """The champion learned from these very rows: what its own folds answered is compared."""
-    folder = place.store / "runs" / plan.config.name / champion.answer.run_key
-    if not (folder / "test.parquet").is_file():
-        return "what the champion answered in its folds is not in the store: not comparable"
-    theirs = Reported.read(folder, (CANDIDATE,))
-    order = _places(theirs).reindex(_places(reported).index)
-    if order.isna().any():
-        return "the champion's folds divide other customers, or otherwise: not comparable"
-    taken = order.to_numpy(int)
-    reported.given[CHAMPION] = theirs.given[CANDIDATE][taken]
-    reported.thresholds[CHAMPION] = theirs.thresholds[CANDIDATE][taken]
-    return ""
-
-
-def _places(reported: Reported) -> pd.Series:
-    """Row number by customer, snapshot, block and label."""
-    rows = reported.rows
-    keys = [rows.customers, rows.cutoffs, reported.blocks, rows.y]
-    return pd.Series(np.arange(len(rows)), index=pd.MultiIndex.from_arrays(keys))
 
 
 def _pyfunc_difference(made: Bundle) -> float:
@@ -270,10 +241,12 @@ def _plots(folder: Path, case: SupervisedCase, explained: Explanation) -> None:
         curves = {n: decide.curve(costs, judged.rows.y, p) for n, p in judged.answers.items()}
         told = pd.concat([found.assign(answer=n) for n, found in curves.items()])
         plots.save(folder, "profit", told, decide.figure(curves, case.plan.source.currency))
-    trials, metric = pd.read_csv(case.learned.folder / "search.csv"), case.plan.config.search.metric
-    if len(trials):
-        found = plots.search(trials, metric, metric in LOWER_IS_BETTER)
-        plots.save(folder, "search", trials, found)
+    if len(trials := pd.read_csv(case.learned.folder / "search.csv")):
+        metric = case.plan.config.search.metric
+        drawn_trials = plots.search(trials, metric, metric in LOWER_IS_BETTER)
+        plots.save(folder, "search", trials, drawn_trials)
+        by_field = search_slices(trials, case.plan.config.model, case.plan.config.search)
+        plots.save(folder, "search_slices", by_field, plots.search_slices(by_field, metric))
 
 
 def _tables(folder: Path, case: SupervisedCase) -> None:
@@ -292,6 +265,11 @@ def _tables(folder: Path, case: SupervisedCase) -> None:
         case.tiers.to_csv(folder / "tiers.csv", index=False)
     if case.moved is not None:
         case.moved.to_csv(folder / "levers.csv", index=False)
+    if case.staleness is not None:
+        stale.write(folder, case.staleness, case.plan.config.search.metric)
+    case.drift.to_csv(folder / "drift.csv", index=False)
+    case.signature.to_csv(folder / "signature.csv", index=False)
+    (folder / "cost.json").write_text(json.dumps(case.costs, indent=1))
     if case.decisions is not None:
         case.decisions.to_csv(folder / "decisions.csv", index=False)
     learned = case.learned.folder

@@ -1,0 +1,63 @@
+"""A run killed at random moments, again and again: it ends as one that nothing disturbed."""
+
+import multiprocessing
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from features.settings import Workspace
+from tests.training.finished import MARKS, PIXEL, Runs, coded, planned
+from tests.worlds import CONFIGS
+from training import pack
+from training.record import Record
+from training.runs import run
+from training.track import client
+
+pytestmark = MARKS[1:]
+FORKED = multiprocessing.get_context("fork")
+QUICK = ("baselines=[{use: recency.Recency}]", "stale_months=[1]", "model.config.trees=5")
+
+
+@pytest.mark.parametrize("kills", [20, pytest.param(500, marks=pytest.mark.slow)])
+def test_random_kills_lose_and_double_nothing(
+    kills: int, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL from the search to the record: one version, one entry, one pack, the same bundle."""
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
+    monkeypatch.setattr(pack, "code_state", lambda: coded("clean"))
+    monkeypatch.setenv("PERENNIAL_STORE", str(runs.place.store))
+    monkeypatch.setenv("PERENNIAL_REGISTRY", str(tmp_path / "registry"))
+    monkeypatch.setenv("PERENNIAL_KEYS_DIR", str(runs.place.keys))
+    place = Workspace.locate(configs=CONFIGS)
+    client(place).search_experiments()  # its tables are there
+    moments, killed, seed = random.Random(kills), 0, 100
+    while killed < kills:
+        seed += 1
+        plan = planned(place, f"seed={seed}", *QUICK)
+        while True:
+            process = FORKED.Process(target=run, args=(place, plan))
+            process.start()
+            process.join(moments.uniform(0.2, 3.0) if killed < kills else 120)
+            if process.exitcode is not None:
+                break
+            os.kill(process.pid or 0, signal.SIGKILL)
+            process.join()
+            killed += 1
+        assert process.exitcode == 0
+        entries = [e for e in Record(place).entries("churn") if e.event == "registered"]
+        assert [e.version for e in entries] == [*range(1, seed - 99)]
+        assert len(client(place).search_model_versions("name = 'churn'")) == seed - 100
+    assert not list((place.store / "studies").glob("*.db"))
+    undisturbed = place.model_copy(
+        update={"store": tmp_path / "store", "registry": tmp_path / "another"}
+    )
+    for name in ("tables", "features", "checks"):
+        (tmp_path / "store").mkdir(exist_ok=True)
+        os.symlink(place.store / name, tmp_path / "store" / name)
+    run(undisturbed, plan)
+    (alone,) = Record(undisturbed).entries("churn")
+    assert alone.digest == entries[-1].digest
