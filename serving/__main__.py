@@ -1,12 +1,18 @@
 """The door of this package: ``python -m serving``."""
 
+import os
 import signal
+import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from features.door import DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
+
+if TYPE_CHECKING:
+    from features.settings import Workspace
+    from serving.serve import Server
 
 app = door("From an approved version to a service that predicts and explains over HTTP.")
 
@@ -53,6 +59,13 @@ def serve(
     log_share: Annotated[
         float, typer.Option(help="Share of requests kept in the prediction log.", min=0, max=1)
     ] = 1.0,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Certificate chain in PEM: connections are encrypted.")
+    ] = None,
+    private_key: Annotated[Path | None, typer.Option(help="Its private key in PEM.")] = None,
+    notice: Annotated[
+        float, typer.Option(help="Seconds from not being ready to the listener's end.", min=0)
+    ] = 1.0,
     store: Store = None,
     registry: Registry = None,
     dry_run: DryRun = False,
@@ -60,26 +73,70 @@ def serve(
     """Serve the packaged champion until Ctrl-C.
 
     POST /predict and /explain take {"rows": [{column: number or null, ...}]}, GET /model tells what
-    is served, /docs is a page to try it on. Other machines may ask only where API keys are
-    configured: one SHA-256 in hex a line, in PERENNIAL_API_KEYS_FILE or in api_keys in the keys
-    folder.
+    is served, /docs is a page to try it on. Other machines may ask only where API keys (see `key`)
+    or tokens of an issuer are configured.
     """
     with answering(store, registry) as place:
-        from serving.serve import Server, packaged
+        from features.errors import ConfigError
+        from serving.serve import Server, Tls, packaged
 
+        if (certificate is None) != (private_key is None):
+            raise ConfigError("--certificate and --private-key go together")
+        tls = Tls(certificate, private_key) if certificate and private_key else None
         tag = packaged(place, model)
         if dry_run:
             say(f"would serve {tag} on {host} port {port}")
             return
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the service in order too
-        server = Server(place, tag, host, port, log_share)
+        server = Server(place, tag, host, port, log_share, tls, notice)
+
+        hung_up = threading.Event()
+        signal.signal(signal.SIGHUP, lambda *_: hung_up.set())
         try:
             server.wait_ready()
             say(f"{tag} answers at {server.address}, docs at {server.address}/docs")
-            say(f"Ctrl-C stops it; its log: {server.log}")
-            server.wait()
+            say(f"Ctrl-C stops it, kill -HUP {os.getpid()} swaps the champion in; {server.log}")
+            while True:
+                server.keep(seconds=1.0)
+                if hung_up.is_set():
+                    hung_up.clear()
+                    _swap(server, place, model)
         finally:
             server.stop()
+
+
+def _swap(server: "Server", place: "Workspace", model: str) -> None:
+    """Let the champion answer; what cannot be served is told, and the one before goes on."""
+    from features.errors import PerennialError
+    from serving.serve import packaged
+
+    try:
+        server.swap(packaged(place, model))
+    except PerennialError as error:
+        typer.echo(f"{server.tag} goes on answering: {error}", err=True)
+    else:
+        say(f"{server.tag} answers now")
+
+
+@app.command()
+def key(
+    scopes: Annotated[
+        str, typer.Option(help="What it may do: predict,read,metrics; all if not given.")
+    ] = "",
+    comment: Annotated[str, typer.Option(help="Whose it is, for the file.")] = "",
+    store: Store = None,
+    registry: Registry = None,
+) -> None:
+    """Make an API key, add its hash to the key file, and show it once.
+
+    Services read the file when they start: `kill -HUP` of a running one takes keys in, too. To
+    withdraw a key, delete its line.
+    """
+    with answering(store, registry) as place:
+        from serving import keys
+
+        made = keys.add(place.keys, [word for word in scopes.split(",") if word], comment)
+        say(made)
 
 
 @app.command()
