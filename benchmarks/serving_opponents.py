@@ -136,7 +136,7 @@ def bare(model: str) -> FastAPI:
     return made
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and len(sys.argv) > 1:
     kind, port, file, width = sys.argv[1:5]
     known = [bytes.fromhex(text) for text in sys.argv[5:]]
     service = app(file, int(width), known) if kind == "fastapi" else bare(file)

@@ -190,7 +190,10 @@ def category_columns(X: "pd.DataFrame") -> list[str]:
 
 
 def reasons(
-    columns: Sequence["FeatureColumn"], currency: str, explanation: Explanation, top: int = 3,
+    columns: Sequence["FeatureColumn"],
+    currency: str,
+    explanation: Explanation,
+    top: int = 3,
     language: Language = "en",
 ) -> list[list[str]]:
     """For each row the ``top`` largest contributions, each as a short sentence.

@@ -88,7 +88,12 @@ def factor_sentence(factor: Factor, i: int, unit: str, language: Language = "en"
 
 
 def column_sentences(
-    factor: Factor, i: int, columns: Sequence[FeatureColumn], values: Floats, unit: str, top: int,
+    factor: Factor,
+    i: int,
+    columns: Sequence[FeatureColumn],
+    values: Floats,
+    unit: str,
+    top: int,
     language: Language = "en",
 ) -> list[str]:
     """The ``top`` columns that make most of its contribution, each with what it adds or takes.

@@ -6,7 +6,7 @@ first core, the load to the second. Rounds go in turns; figures are medians over
 ours by theirs. ``peak``: 32 connections that wait for their answers. ``p99``: open loop at a
 constant rate, 70 % of the weakest opponent's peak.
 
-    python benchmarks/serving.py [compare overload batch] [--seconds 2] [--rounds 5]
+    python benchmarks/serving_http.py [compare overload batch] [--seconds 2] [--rounds 5]
         [--overload-seconds 30] [--rows 100000]
 """
 
