@@ -49,7 +49,15 @@ def package(
 
 @app.command()
 def serve(
-    model: Model,
+    model: Annotated[
+        str | None, typer.Argument(help="Registered model, such as churn.", show_default=False)
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="All packaged champions, in one process.")
+    ] = False,
+    each: Annotated[
+        bool, typer.Option(help="All of them, a process each, on ports that follow.")
+    ] = False,
     port: Annotated[
         int, typer.Option(help="Port to listen on; 0 = any that is free.", min=0, max=65535)
     ] = 3000,
@@ -78,40 +86,52 @@ def serve(
     """
     with answering(store, registry) as place:
         from features.errors import ConfigError
-        from serving.serve import Server, Tls, packaged
+        from serving.serve import Server, Tls, everything, packaged
 
         if (certificate is None) != (private_key is None):
             raise ConfigError("--certificate and --private-key go together")
         tls = Tls(certificate, private_key) if certificate and private_key else None
-        tag = packaged(place, model)
+        if (model is None) != (all_ or each):
+            raise ConfigError("name a model, or say --all or --each")
+        tags = [packaged(place, model)] if model else everything(place)
+        groups = [[tag] for tag in tags] if each else [tags]
         if dry_run:
-            say(f"would serve {tag} on {host} port {port}")
+            for k, (first, *others) in enumerate(groups):
+                say(f"would serve {' '.join([first, *others])} on {host} port {port + k}")
             return
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the service in order too
-        server = Server(place, tag, host, port, log_share, tls, notice)
-
-        hung_up = threading.Event()
+        hung_up, servers = threading.Event(), list[Server]()
         signal.signal(signal.SIGHUP, lambda *_: hung_up.set())
         try:
-            server.wait_ready()
-            say(f"{tag} answers at {server.address}, docs at {server.address}/docs")
-            say(f"Ctrl-C stops it, kill -HUP {os.getpid()} swaps the champion in; {server.log}")
+            for k, (first, *others) in enumerate(groups):
+                own = port + k if port else 0
+                server = Server(place, first, host, own, log_share, tls, notice, others)
+                servers.append(server)
+            for server in servers:
+                server.wait_ready()
+                names = [f"/{name}" for name in server.models] if len(server.models) > 1 else [""]
+                docs = ", ".join(f"{server.address}{name}/docs" for name in names)
+                say(f"{server.tag} answers at {server.address}, docs at {docs}")
+            say(f"Ctrl-C stops it, kill -HUP {os.getpid()} swaps champions in; {servers[0].log}")
             while True:
-                server.keep(seconds=1.0)
+                for server in servers:
+                    server.keep(seconds=1.0 / len(servers))
                 if hung_up.is_set():
                     hung_up.clear()
-                    _swap(server, place, model)
+                    for server in servers:
+                        _swap(server, place)
         finally:
-            server.stop()
+            for server in servers:
+                server.stop()
 
 
-def _swap(server: "Server", place: "Workspace", model: str) -> None:
-    """Let the champion answer; what cannot be served is told, and the one before goes on."""
+def _swap(server: "Server", place: "Workspace") -> None:
+    """Let champions answer; what cannot be served is told, and the ones before go on."""
     from features.errors import PerennialError
     from serving.serve import packaged
 
     try:
-        server.swap(packaged(place, model))
+        server.swap(*(packaged(place, model) for model in server.models))
     except PerennialError as error:
         typer.echo(f"{server.tag} goes on answering: {error}", err=True)
     else:

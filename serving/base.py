@@ -5,7 +5,7 @@ route, and a request pays for one parse, one prediction and one ``dumps``.
 """
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib import import_module
@@ -39,8 +39,8 @@ _STATIC = "/static_content"
 
 _LOOK = Rule(("GET",), READ)
 _ASK = Rule(("POST",), PREDICT, body=True, shed=True)
-# One thread explains: who is eighth in the queue waits as long as anybody should.
-_EXPLAIN = replace(_ASK, most=8)
+# One thread explains: about 700 rows of 40 columns wait as long as anybody should.
+_EXPLAIN = replace(_ASK, most=1 << 20)
 _HEALTH = ("GET", "HEAD")
 _PAGE_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 RULES = {
@@ -134,7 +134,7 @@ class App(FastAPI):
         await response(scope, receive, send)
 
 
-def guarded(app: ASGIApp) -> Guard:
+def guarded(app: ASGIApp, rules: Mapping[str, Rule] = RULES) -> Guard:
     """The guard with our rules and the installation's keys; read when the server starts."""
     try:
         access = open_access(Workspace.locate().keys)
@@ -142,7 +142,7 @@ def guarded(app: ASGIApp) -> Guard:
         # Servers take an error here for "no start-up events" and go on. open_release() meets the
         # same error where it does end the worker; until then no key fits.
         access = Access({})
-    return Guard(app, RULES, access, at_end=_close_watches, audit=open_audit())
+    return Guard(app, rules, access, at_end=_close_watches, audit=open_audit())
 
 
 def open_audit() -> Callable[[bytes], object]:
@@ -185,8 +185,8 @@ def make_app(bundle: "Loaded", release: "Release", lookup: "Lookup | None" = Non
     return app
 
 
-def open_release(app: App, folder: Path, task: str | None = None) -> None:
-    """Verify and load the release in ``folder`` and give ``app`` its routes.
+def open_release(app: App, folder: Path, task: str | None = None) -> "Loaded":
+    """Verify and load the release in ``folder``, give ``app`` its routes, return the bundle.
 
     Parameters
     ----------
@@ -219,8 +219,10 @@ def open_release(app: App, folder: Path, task: str | None = None) -> None:
         lookup = open_lookup(place, asks.source, asks.columns, histories)
     add_routes(app, bundle, statement, lookup)
     learned = date.fromisoformat(asks.cutoff)
-    app.handlers[READY] = Health(folder, place.keys, learned, lookup).ready
+    app.state.health = Health(folder, place.keys, learned, lookup)
+    app.handlers[READY] = app.state.health.ready
     app.state.watch = Watch.of(place, bundle, statement)
+    return bundle
 
 
 def add_routes(
@@ -282,10 +284,10 @@ def add_routes(
 
 async def _docs(request: Request) -> Response:
     return get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url="openapi.json",  # relative: the app may answer below a name
         title=request.app.title,
-        swagger_js_url=f"{_STATIC}/swagger-ui-bundle.js",
-        swagger_css_url=f"{_STATIC}/swagger-ui.css",
+        swagger_js_url=f"{_STATIC[1:]}/swagger-ui-bundle.js",
+        swagger_css_url=f"{_STATIC[1:]}/swagger-ui.css",
         swagger_favicon_url="data:,",
     )
 

@@ -71,7 +71,7 @@ class Rule:
     shed: bool = False
     """Whether its requests count against the limit of requests in flight."""
     most: int | None = None
-    """A lower limit of its own, where each of its requests is long; None = none."""
+    """Bytes of bodies that may be at work together, where work grows with them; None = any."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Guard:
             allowed = ", ".join(rule.methods)
             text = f"this path takes {allowed}"
             raise Refused(405, "method_not_allowed", text, headers=((b"allow", allowed.encode()),))
-        if scope["path"] == METRICS:
+        if scope["path"].endswith(METRICS):
             scope["state"]["metrics"] = self.metrics
         form = rule.browsed and scope["method"] == "POST"
         if rule.body or form:
@@ -204,20 +204,20 @@ class Guard:
         if not rule.shed:
             await self._run(rule, scope, receive, send)
             return
-        path = scope["path"]
+        path, size = scope["path"], self._declared(headers)
         own = self._at_work.get(path, 0)
-        full = rule.most is not None and own >= rule.most
+        full = rule.most is not None and own and own + size > rule.most
         if full or self.metrics.in_flight >= self.limits.in_flight:
             self.metrics.shed += 1
             text = "too many requests are at work; try again in a second"
             raise Refused(503, "overloaded", text, headers=((b"retry-after", b"1"),))
         self.metrics.in_flight += 1
-        self._at_work[path] = own + 1
+        self._at_work[path] = own + size
         try:
             await self._run(rule, scope, receive, send)
         finally:
             self.metrics.in_flight -= 1
-            self._at_work[path] -= 1
+            self._at_work[path] -= size
 
     def _caller(self, rule: Rule | None, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
         if self.access is None or (rule is not None and rule.open):
@@ -244,6 +244,10 @@ class Guard:
         declared = [value for name, value in headers if name == b"content-length"]
         if any(not v.isdigit() or len(v) > 12 or int(v) > self.limits.body_bytes for v in declared):
             raise self._too_large()
+
+    def _declared(self, headers: Sequence[tuple[bytes, bytes]]) -> int:
+        """Bytes of the body; as many as may be where they are not said."""
+        return next((int(v) for n, v in headers if n == b"content-length"), self.limits.body_bytes)
 
     def _too_large(self) -> Refused:
         return Refused(

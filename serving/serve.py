@@ -68,23 +68,23 @@ class Tls:
 
 
 class Worker:
-    """One process that serves one Bento on a listening socket; see :mod:`serving.worker`."""
+    """A process that answers on a listening socket; see :mod:`serving.worker`."""
 
     def __init__(
-        self, tag: str, listener: socket.socket, log: Path, home: Path,
-        environment: dict[str, str], options: Sequence[str],
+        self, tags: Sequence[str], what: Sequence[str], listener: socket.socket, log: Path,
+        code: Path, environment: dict[str, str],
     ) -> None:  # fmt: skip
-        self.tag = tag
+        self.tags = tuple(tags)
         self.lifeline, theirs = socket.socketpair()
         command = [
-            *(sys.executable, "-m", "serving.worker", tag),
-            *("--listener", str(listener.fileno()), "--lifeline", str(theirs.fileno()), *options),
+            *(sys.executable, "-m", "serving.worker", *what),
+            *("--listener", str(listener.fileno()), "--lifeline", str(theirs.fileno())),
         ]
         with theirs, log.open("ab") as stream:
             # A session of its own: Ctrl-C reaches this process, which stops the other in order.
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-                env=environment, cwd=bento.folder(home, "bentos", tag) / "src",
+                env=environment, cwd=code,
                 start_new_session=True, pass_fds=(listener.fileno(), theirs.fileno()),
             )  # fmt: skip
 
@@ -110,6 +110,25 @@ class Worker:
         self.lifeline.close()
 
 
+def everything(place: Workspace) -> list[str]:
+    """The Bentos of all champions that are packaged, by the models' names.
+
+    Raises
+    ------
+    ConfigError
+        If there are none.
+    """
+    found = []
+    for model in sorted({entry.model for entry in Record(place).entries()}):
+        try:
+            found.append(packaged(place, model))
+        except (ConfigError, NotApproved) as error:
+            log.info("      left out: %s", error)
+    if not found:
+        raise ConfigError(f"nothing is packaged in {place.store}: `python -m serving package`")
+    return found
+
+
 class Server:
     """A served Bento: a listening socket, and the process that answers on it.
 
@@ -130,6 +149,8 @@ class Server:
         None = connections are not encrypted.
     notice
         Seconds between readiness dropping and the listener's end.
+    also
+        Bentos that are served by the same process; each then answers below its model's name.
 
     Raises
     ------
@@ -148,9 +169,11 @@ class Server:
         log_share: float = 0.0,
         tls: Tls | None = None,
         notice: float = 0.0,
+        also: Sequence[str] = (),
     ) -> None:
         self.place, self.host = place, _checked_host(host, place.keys)
-        self._verify(tag)
+        for each in (tag, *also):
+            self._verified(each)
         options = ["--notice", str(notice)]
         if tls:
             _check_tls(tls)
@@ -161,7 +184,7 @@ class Server:
         self.port = int(self._listener.getsockname()[1])
         written = f"[{self.host}]" if ":" in self.host else self.host
         self.address = f"{'https' if tls else 'http'}://{written}:{self.port}"
-        model = tag.partition(":")[0]
+        model = "-".join(each.partition(":")[0] for each in (tag, *also))
         self.log = place.store / "logs" / f"{model}-{self.port}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.write_bytes(b"")
@@ -173,12 +196,17 @@ class Server:
             "PERENNIAL_AUDIT_FILE": str(place.registry / "audit" / f"{model}.jsonl"),
         }
         self._environment = bento.environment(bento.home(place)) | own
-        self.worker = self._started(tag)
+        self.worker = self._started((tag, *also))
 
     @property
     def tag(self) -> str:
-        """The Bento that answers."""
-        return self.worker.tag
+        """The Bento that answers, or all of them."""
+        return " ".join(self.worker.tags)
+
+    @property
+    def models(self) -> list[str]:
+        """What is served."""
+        return [tag.partition(":")[0] for tag in self.worker.tags]
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
@@ -195,8 +223,8 @@ class Server:
         """
         return self._wait_ready(self.worker, seconds)
 
-    def swap(self, tag: str) -> None:
-        """Put another Bento in the place of the one that answers; no request notices.
+    def swap(self, *tags: str) -> None:
+        """Put others in the place of the Bento, or Bentos, that answer; no request notices.
 
         Both listen on one socket for a moment; then the first finishes what it has.
 
@@ -205,8 +233,9 @@ class Server:
         ConfigError, DataError
             If the other is not what was packaged or does not start: the first goes on answering.
         """
-        self._verify(tag)
-        new = self._started(tag)
+        for tag in tags:
+            self._verified(tag)
+        new = self._started(tags)
         try:
             self._wait_ready(new, READY_SECONDS)
         except DataError:
@@ -232,7 +261,7 @@ class Server:
             )
         log.error("%s ended with code %d and is started again", self.tag, code)
         self.worker.stop()
-        self.worker = self._started(self.tag)
+        self.worker = self._started(self.worker.tags)
         self.wait_ready()
 
     def stop(self) -> None:
@@ -246,15 +275,22 @@ class Server:
         frames = ("  File ", "    ", "Traceback ")
         return [line for line in lines if line.strip() and not line.startswith(frames)][-count:]
 
-    def _verify(self, tag: str) -> None:
+    def _verified(self, tag: str) -> Path:
         from serving import release
 
         stored = bento.folder(bento.home(self.place), "models", _pinned(self.place, tag))
         release.verify(stored, self.place.keys)
+        return stored
 
-    def _started(self, tag: str) -> Worker:
-        home = bento.home(self.place)
-        return Worker(tag, self._listener, self.log, home, self._environment, self._options)
+    def _started(self, tags: Sequence[str]) -> Worker:
+        code, what = bento.folder(bento.home(self.place), "bentos", tags[0]) / "src", [tags[0]]
+        if len(tags) > 1:  # one process has one code, and Bentos may differ in theirs
+            code = Path(__file__).parents[1]
+            folders = [f"{tag.partition(':')[0]}={self._verified(tag)}" for tag in tags]
+            what = [word for folder in folders for word in ("--release", folder)]
+        return Worker(
+            tags, [*what, *self._options], self._listener, self.log, code, self._environment
+        )
 
     def _wait_ready(self, worker: Worker, seconds: float) -> float:
         begun, waited = time.monotonic(), 0.0
@@ -263,13 +299,13 @@ class Server:
             waited = time.monotonic() - begun
             if ready:
                 self._since = time.monotonic()
-                log.info("      %s is ready at %s after %.1f s", worker.tag, self.address, waited)
+                log.info("      %s is ready at %s after %.1f s", self.tag, self.address, waited)
                 return waited
             if ready is False:
                 break
             log.info("      waiting for %s, %.0f s so far", self.address, waited)
         raise DataError.listing(
-            f"{worker.tag} did not start; the end of {self.log} says", self.last_lines()
+            f"{' '.join(worker.tags)} did not start; the end of {self.log} says", self.last_lines()
         )
 
 

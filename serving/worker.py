@@ -16,6 +16,7 @@ import os
 import socket
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import orjson
 import uvicorn
@@ -89,7 +90,8 @@ class _Lines(logging.Formatter):
 def main() -> None:
     """Serve until told to leave."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("tag")
+    parser.add_argument("tag", nargs="?")
+    parser.add_argument("--release", action="append", default=[], help="NAME=FOLDER, several")
     parser.add_argument("--listener", type=int, required=True)
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--notice", type=float, default=0.0)
@@ -102,11 +104,18 @@ def main() -> None:
     said = logging.StreamHandler()
     said.setFormatter(_Lines())
     logging.basicConfig(level=logging.INFO, handlers=[said])
-    import bentoml
+    if given.tag:
+        import bentoml
 
-    service = bentoml.load(given.tag)
-    service()
-    guard = base.guarded(vars(sys.modules[service.inner.__module__])["app"])
+        service = bentoml.load(given.tag)
+        service()
+        guard = base.guarded(vars(sys.modules[service.inner.__module__])["app"])
+    else:
+        from serving.together import open_together
+
+        folders = dict(text.split("=", 1) for text in given.release)
+        app, rules = open_together({name: Path(folder) for name, folder in folders.items()})
+        guard = base.guarded(app, rules)
     config = uvicorn.Config(
         guard, lifespan="on", log_config=None, access_log=False, server_header=False,
         timeout_keep_alive=KEEP_ALIVE, ssl_certfile=given.certificate,

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class Running:
         self, method: str, path: str, body: bytes = b"", key: str = KEY, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=30)
+        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=120)
         sent = {"x-api-key": key, **{k.replace("_", "-"): v for k, v in headers.items()}}
         try:
             connection.request(method, path, body, sent)
@@ -277,6 +277,24 @@ def test_changed_files_are_noticed_while_serving(service: Running) -> None:
     assert told["ready"]
     assert told["intact"]
     assert told["profiles_age_days"] is None
+
+
+def test_several_answer_below_their_names(service: Running, rows: list[dict[str, Any]]) -> None:
+    """One process, one guard, installed code whose golden answers were replayed."""
+    server = Server(service.place, service.made.bento, also=(service.made.bento,))
+    try:
+        server.wait_ready()
+        both = replace(service, server=server)
+        answers = both.rows("/churn/predict", rows)["predictions"]
+        assert answers == service.rows("/predict", rows)["predictions"]
+        told = json.loads(both.ask("GET", "/readyz", key="")[2])
+        assert told["churn"]["intact"]
+        assert both.ask("GET", "/churn/metrics")[0] == 200
+        assert b"openapi.json" in both.ask("GET", "/churn/docs")[2]
+        for path in ("/predict", "/clv/predict", "/churn/livez", "/churn", "/churn/"):
+            assert both.ask("GET", path)[0] == 404
+    finally:
+        server.stop()
 
 
 PARENT = """
