@@ -7,6 +7,7 @@ meaning that is not there is said in English.
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
 from features.schema import FeatureColumn
@@ -92,6 +93,7 @@ def number(value: float) -> str:
     return text[:-3] if text.endswith(".00") else text.removesuffix("0")
 
 
+@lru_cache(maxsize=4096)
 def stater(
     column: FeatureColumn, currency: str, language: Language, means: bool = True
 ) -> Callable[[float], str]:
