@@ -272,11 +272,11 @@ def fingerprint(*values: Any) -> str:
 
 
 def code_fingerprint(*packages: str) -> str:
-    """Fingerprint of the Python sources of ``packages``: a changed line makes steps run again."""
+    """Fingerprint of the sources of ``packages``: a changed line makes steps run again."""
     digest = hashlib.sha256()
     for package in packages:
         root = Path(importlib.import_module(package).__path__[0])
-        for path in sorted(root.rglob("*.py")):
+        for path in sorted((*root.rglob("*.py"), *root.rglob("*.html"))):
             digest.update(str(path.relative_to(root)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

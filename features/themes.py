@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from features.schema import FeatureColumn
 
@@ -32,12 +33,15 @@ RULES = (
 
 def theme_of(column: FeatureColumn) -> str:
     """The theme of ``column``: its own word, else a rule's, else that of its set."""
-    if column.theme:
-        return column.theme
+    return column.theme or _by_name(column.name)
+
+
+@lru_cache(maxsize=4096)
+def _by_name(name: str) -> str:
     for pattern, theme in RULES:
-        if re.search(pattern, column.name):
+        if re.search(pattern, name):
             return theme
-    prefix = column.name.partition("__")[0]
+    prefix = name.partition("__")[0]
     return OF_SET.get(prefix, prefix)
 
 

@@ -1,12 +1,18 @@
 """The door of this package: ``python -m serving``."""
 
+import os
 import signal
+import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from features.door import DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
+
+if TYPE_CHECKING:
+    from features.settings import Workspace
+    from serving.serve import Server
 
 app = door("From an approved version to a service that predicts and explains over HTTP.")
 
@@ -43,7 +49,15 @@ def package(
 
 @app.command()
 def serve(
-    model: Model,
+    model: Annotated[
+        str | None, typer.Argument(help="Registered model, such as churn.", show_default=False)
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="All packaged champions, in one process.")
+    ] = False,
+    each: Annotated[
+        bool, typer.Option(help="All of them, a process each, on ports that follow.")
+    ] = False,
     port: Annotated[
         int, typer.Option(help="Port to listen on; 0 = any that is free.", min=0, max=65535)
     ] = 3000,
@@ -53,6 +67,13 @@ def serve(
     log_share: Annotated[
         float, typer.Option(help="Share of requests kept in the prediction log.", min=0, max=1)
     ] = 1.0,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Certificate chain in PEM: connections are encrypted.")
+    ] = None,
+    private_key: Annotated[Path | None, typer.Option(help="Its private key in PEM.")] = None,
+    notice: Annotated[
+        float, typer.Option(help="Seconds from not being ready to the listener's end.", min=0)
+    ] = 1.0,
     store: Store = None,
     registry: Registry = None,
     dry_run: DryRun = False,
@@ -60,26 +81,82 @@ def serve(
     """Serve the packaged champion until Ctrl-C.
 
     POST /predict and /explain take {"rows": [{column: number or null, ...}]}, GET /model tells what
-    is served, /docs is a page to try it on. Other machines may ask only where API keys are
-    configured: one SHA-256 in hex a line, in PERENNIAL_API_KEYS_FILE or in api_keys in the keys
-    folder.
+    is served, /docs is a page to try it on. Other machines may ask only where API keys (see `key`)
+    or tokens of an issuer are configured.
     """
     with answering(store, registry) as place:
-        from serving.serve import Server, packaged
+        from features.errors import ConfigError
+        from serving.serve import Server, Tls, everything, packaged
 
-        tag = packaged(place, model)
+        if (certificate is None) != (private_key is None):
+            raise ConfigError("--certificate and --private-key go together")
+        tls = Tls(certificate, private_key) if certificate and private_key else None
+        if (model is None) != (all_ or each):
+            raise ConfigError("name a model, or say --all or --each")
+        tags = [packaged(place, model)] if model else everything(place)
+        groups = [[tag] for tag in tags] if each else [tags]
         if dry_run:
-            say(f"would serve {tag} on {host} port {port}")
+            for k, (first, *others) in enumerate(groups):
+                say(f"would serve {' '.join([first, *others])} on {host} port {port + k}")
             return
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the service in order too
-        server = Server(place, tag, host, port, log_share)
+        hung_up, servers = threading.Event(), list[Server]()
+        signal.signal(signal.SIGHUP, lambda *_: hung_up.set())
         try:
-            server.wait_ready()
-            say(f"{tag} answers at {server.address}, docs at {server.address}/docs")
-            say(f"Ctrl-C stops it; its log: {server.log}")
-            server.wait()
+            for k, (first, *others) in enumerate(groups):
+                own = port + k if port else 0
+                server = Server(place, first, host, own, log_share, tls, notice, others)
+                servers.append(server)
+            for server in servers:
+                server.wait_ready()
+                names = [f"/{name}" for name in server.models] if len(server.models) > 1 else [""]
+                docs = ", ".join(f"{server.address}{name}/docs" for name in names)
+                say(f"{server.tag} answers at {server.address}, docs at {docs}")
+            say(f"Ctrl-C stops it, kill -HUP {os.getpid()} swaps champions in; {servers[0].log}")
+            while True:
+                for server in servers:
+                    server.keep(seconds=1.0 / len(servers))
+                if hung_up.is_set():
+                    hung_up.clear()
+                    for server in servers:
+                        _swap(server, place)
         finally:
-            server.stop()
+            for server in servers:
+                server.stop()
+
+
+def _swap(server: "Server", place: "Workspace") -> None:
+    """Let champions answer; what cannot be served is told, and the ones before go on."""
+    from features.errors import PerennialError
+    from serving.serve import packaged
+
+    try:
+        server.swap(*(packaged(place, model) for model in server.models))
+    except PerennialError as error:
+        typer.echo(f"{server.tag} goes on answering: {error}", err=True)
+    else:
+        say(f"{server.tag} answers now")
+
+
+@app.command()
+def key(
+    scopes: Annotated[
+        str, typer.Option(help="What it may do: predict,read,metrics; all if not given.")
+    ] = "",
+    comment: Annotated[str, typer.Option(help="Whose it is, for the file.")] = "",
+    store: Store = None,
+    registry: Registry = None,
+) -> None:
+    """Make an API key, add its hash to the key file, and show it once.
+
+    Services read the file when they start: `kill -HUP` of a running one takes keys in, too. To
+    withdraw a key, delete its line.
+    """
+    with answering(store, registry) as place:
+        from serving import keys
+
+        made = keys.add(place.keys, [word for word in scopes.split(",") if word], comment)
+        say(made)
 
 
 @app.command()

@@ -1,26 +1,29 @@
 """What all services share: routes over one released bundle, behind one guard.
 
-The routes are a FastAPI app whose handlers take the raw request and declare their OpenAPI: they are
-documented like any other, and a request pays for one parse, one prediction and one ``dumps``.
+Handlers take the raw request and declare their OpenAPI: they are documented like any other FastAPI
+route, and a request pays for one parse, one prediction and one ``dumps``.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.responses import FileResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.errors import ConfigError, DataError
 from features.settings import Workspace
-from serving import keys
-from serving.guard import FAILED, Guard, Limits, Refused, Rule
+from serving.access import Access, open_access
+from serving.guard import NO_PATH, READY, Guard, Limits, Rule
+from serving.keys import METRICS, PREDICT, READ
 
 if TYPE_CHECKING:
     from serving.lookup import Lookup
@@ -29,28 +32,30 @@ if TYPE_CHECKING:
     from training.bundle import Loaded
     from training.contract import Kind
 
+AUDIT = "PERENNIAL_AUDIT_FILE"
+"""Environment: file that the audit lines go to."""
 _STATIC = "/static_content"
 """Where BentoML keeps the files of Swagger UI, so that the docs page needs no internet."""
 
-_LOOK = Rule(("GET",))
+_LOOK = Rule(("GET",), READ)
+_ASK = Rule(("POST",), PREDICT, body=True, shed=True)
+# One thread explains: about 700 rows of 40 columns wait as long as anybody should.
+_EXPLAIN = replace(_ASK, most=1 << 20)
 _HEALTH = ("GET", "HEAD")
+_PAGE_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 RULES = {
-    "/predict": Rule(("POST",), body=True, shed=True),
-    "/explain": Rule(("POST",), body=True, shed=True),
-    "/what-if": Rule(("POST",), body=True, shed=True),
-    "/recommend": Rule(("POST",), body=True, shed=True),
-    "/similar": Rule(("POST",), body=True, shed=True),
+    **dict.fromkeys(("/predict", "/recommend", "/similar"), _ASK),
+    **dict.fromkeys(("/explain", "/what-if"), _EXPLAIN),
     "/model": _LOOK,
-    "/page": Rule(("GET",), browsed=True),
-    "/customer": Rule(("GET", "POST"), shed=True, browsed=True),
-    "/docs": _LOOK,
+    "/page": Rule(("GET",), READ, browsed=True),
+    "/customer": Rule(("GET", "POST"), PREDICT, shed=True, browsed=True),
+    "/docs": Rule(("GET",), READ, browsed=True),
     "/openapi.json": _LOOK,
-    f"{_STATIC}/swagger-ui-bundle.js": _LOOK,
-    f"{_STATIC}/swagger-ui.css": _LOOK,
-    "/metrics": _LOOK,
+    **{f"{_STATIC}/{name}": _LOOK for name in _PAGE_FILES},
+    "/metrics": Rule(("GET",), METRICS),
     "/healthz": Rule(_HEALTH),
     "/livez": Rule(_HEALTH, open=True),
-    "/readyz": Rule(_HEALTH, open=True),
+    READY: Rule(_HEALTH, open=True),
 }
 """Every path that answers, of ours and of BentoML's; the guard lets no other through."""
 
@@ -79,37 +84,76 @@ class Pin(BaseModel):
 JSON = "application/json"
 
 
+Handler = Callable[[Request], Awaitable[Response]]
+
+
 @dataclass(frozen=True)
 class Route:
     """One documented route; with a schema it takes POST, else GET."""
 
     path: str
-    handler: Callable[[Request], Awaitable[Response]]
+    handler: Handler
     summary: str
     reply: type[BaseModel]
     schema: dict[str, Any] | None = None
     """JSON schema of the request's body."""
     example: Any = None
     """A body that is answered."""
+    sentences: bool = False
+    """Whether the reply has sentences, in a language that may be asked for."""
 
 
-class RawRoute(APIRoute):
-    """A route that hands the raw request to its handler; the rest of it is documentation."""
+class App(FastAPI):
+    """Handlers by path; FastAPI describes them.
 
-    def get_route_handler(self) -> Any:
-        """Return the handler itself, without FastAPI's parsing of parameters."""
-        return self.endpoint
+    No path holds an id, so that one look-up finds a handler: the layers that FastAPI puts before
+    one cost as much as a prediction. Its errors are the guard's to tell.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(docs_url=None, redoc_url=None, redirect_slashes=False)
+        self.handlers: dict[str, Handler] = {
+            "/docs": _docs,
+            "/metrics": _metrics,
+            "/healthz": _alive,
+            "/livez": _alive,
+            **{f"{_STATIC}/{name}": _static for name in _PAGE_FILES},
+        }
+        self.state.watch = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request to the handler of its path."""
+        if scope["type"] != "http" or scope["path"] == self.openapi_url:
+            await super().__call__(scope, receive, send)
+            return
+        handler = self.handlers.get(scope["path"])
+        if handler is None:
+            raise NO_PATH
+        scope["app"] = self
+        response = await handler(Request(scope, receive))
+        await response(scope, receive, send)
 
 
-def guarded(app: ASGIApp) -> Guard:
-    """The guard with our rules and the installation's API keys; read when the server starts."""
+def guarded(app: ASGIApp, rules: Mapping[str, Rule] = RULES) -> Guard:
+    """The guard with our rules and the installation's keys; read when the server starts."""
     try:
-        hashes = keys.read_hashes(Workspace.locate().keys)
+        access = open_access(Workspace.locate().keys)
     except ConfigError:
         # Servers take an error here for "no start-up events" and go on. open_release() meets the
         # same error where it does end the worker; until then no key fits.
-        hashes = ()
-    return Guard(app, RULES, hashes, at_end=_close_watches)
+        access = Access({})
+    return Guard(app, rules, access, at_end=_close_watches, audit=open_audit())
+
+
+def open_audit() -> Callable[[bytes], object]:
+    """Appends lines to the file that ``PERENNIAL_AUDIT_FILE`` names; without one to the output."""
+    named = os.environ.get(AUDIT)
+    if not named:
+        return lambda line: os.write(1, line)
+    Path(named).parent.mkdir(parents=True, exist_ok=True)
+    # Whole lines: one write each, at the end of the file wherever other processes have left it.
+    file = os.open(named, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    return lambda line: os.write(file, line)
 
 
 def _close_watches() -> None:
@@ -119,15 +163,9 @@ def _close_watches() -> None:
     close_all()
 
 
-def new_app() -> FastAPI:
+def new_app() -> App:
     """An app without routes; importing a service makes one and reads nothing."""
-    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.watch = None
-    app.router.route_class = RawRoute
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(HTTPException, _unknown)
-    app.add_exception_handler(Exception, _failed)
-    return app
+    return App()
 
 
 ROUTES: dict["Kind", str] = {
@@ -140,15 +178,15 @@ ROUTES: dict["Kind", str] = {
 """Kind of answer -> module whose ``routes(bundle, release, lookup)`` lists how it is served."""
 
 
-def make_app(bundle: "Loaded", release: "Release", lookup: "Lookup | None" = None) -> FastAPI:
+def make_app(bundle: "Loaded", release: "Release", lookup: "Lookup | None" = None) -> App:
     """The app of one released bundle; with a ``lookup`` customers can be asked for by id."""
     app = new_app()
     add_routes(app, bundle, release, lookup)
     return app
 
 
-def open_release(app: FastAPI, folder: Path, task: str | None = None) -> None:
-    """Verify and load the release in ``folder`` and give ``app`` its routes.
+def open_release(app: App, folder: Path, task: str | None = None) -> "Loaded":
+    """Verify and load the release in ``folder``, give ``app`` its routes, return the bundle.
 
     Parameters
     ----------
@@ -158,19 +196,19 @@ def open_release(app: FastAPI, folder: Path, task: str | None = None) -> None:
     Raises
     ------
     ConfigError
-        If API keys are configured and cannot be read.
+        If keys are configured and cannot be read.
     DataError
         If the release is not what was signed, or answers another question than ``task``.
     """
     # Brings numpy, scipy and xgboost: not for the process that only starts this one.
     from serving import release
+    from serving.health import Health
     from serving.histories import Histories
     from serving.lookup import open_lookup
     from serving.watch import Watch
-    from training.supervised.bundle import Bundle
 
     place = Workspace.locate()
-    keys.read_hashes(place.keys)
+    open_access(place.keys)
     bundle, statement = release.load(folder, place.keys)
     found = bundle.answer.task
     if task is not None and found != task:
@@ -180,17 +218,20 @@ def open_release(app: FastAPI, folder: Path, task: str | None = None) -> None:
         histories = Histories(statement.posted, asks.columns) if statement.posted else None
         lookup = open_lookup(place, asks.source, asks.columns, histories)
     add_routes(app, bundle, statement, lookup)
-    if isinstance(bundle, Bundle):
-        app.state.watch = Watch.of(place, bundle, statement)
+    learned = date.fromisoformat(asks.cutoff)
+    app.state.health = Health(folder, place.keys, learned, lookup)
+    app.handlers[READY] = app.state.health.ready
+    app.state.watch = Watch.of(place, bundle, statement)
+    return bundle
 
 
 def add_routes(
-    app: FastAPI, bundle: "Loaded", release: "Release", lookup: "Lookup | None" = None
+    app: App, bundle: "Loaded", release: "Release", lookup: "Lookup | None" = None
 ) -> None:
     """Give ``app`` the routes of one released bundle: those of its kind, and the docs page."""
+    from serving import asking
     from serving.pages import Pages
     from serving.replies import REFUSALS, RefusalReply
-    from training.supervised.bundle import Bundle
 
     answer = bundle.answer
     routes: list[Route] = import_module(ROUTES[answer.kind]).routes(bundle, release, lookup)
@@ -211,6 +252,9 @@ def add_routes(
         if route.schema:
             content = {JSON: {"schema": route.schema}}
             extra, refused = {"requestBody": {"required": True, "content": content}}, errors
+            if route.sentences:
+                extra["parameters"] = [asking.DESCRIBED]
+        app.handlers[route.path] = route.handler
         app.add_api_route(
             route.path,
             route.handler,
@@ -219,10 +263,7 @@ def add_routes(
             responses={200: {"model": route.reply}, **refused},
             openapi_extra=extra,
         )
-    if isinstance(bundle, Bundle):
-        Pages(bundle, release, lookup).add(app)
-    app.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
-    app.add_api_route("/metrics", _metrics, methods=["GET"], include_in_schema=False)
+    app.handlers |= Pages(bundle, release, lookup).handlers
 
     def described() -> dict[str, Any]:
         """FastAPI's description with examples, from which it would drop every null."""
@@ -234,14 +275,19 @@ def add_routes(
         return spec
 
     app.openapi = described  # type: ignore[method-assign]
+    known = {route.path for route in routes}
+    for path, handler in app.handlers.items():  # as routes for BentoML, which mounts the app
+        if path not in known:
+            methods = list(RULES[path].methods)
+            app.add_api_route(path, handler, methods=methods, include_in_schema=False)
 
 
 async def _docs(request: Request) -> Response:
     return get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url="openapi.json",  # relative: the app may answer below a name
         title=request.app.title,
-        swagger_js_url=f"{_STATIC}/swagger-ui-bundle.js",
-        swagger_css_url=f"{_STATIC}/swagger-ui.css",
+        swagger_js_url=f"{_STATIC[1:]}/swagger-ui-bundle.js",
+        swagger_css_url=f"{_STATIC[1:]}/swagger-ui.css",
         swagger_favicon_url="data:,",
     )
 
@@ -252,16 +298,14 @@ async def _metrics(request: Request) -> Response:
     return Response(counted.text(request.app.state.watch), media_type=counted.content_type)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    body = error.body(request.scope.get("state", {}).get("request_id", ""))
-    return Response(body, status_code=error.status, media_type="application/json")
+async def _alive(_: Request) -> Response:
+    return Response(b"\n", media_type="text/plain")
 
 
-async def _unknown(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return await _refused(request, Refused(error.status_code, "refused", error.detail))
-
-
-async def _failed(request: Request, _: Exception) -> Response:
-    return await _refused(request, FAILED)
+async def _static(request: Request) -> Response:
+    """A file of the docs page, from the package that brings it."""
+    package = find_spec("bentoml")
+    assert package is not None
+    assert package.origin is not None
+    folder = Path(package.origin).parent / "_internal" / "server" / "static_content"
+    return FileResponse(folder / request.url.path.rpartition("/")[2])

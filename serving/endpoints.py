@@ -12,6 +12,7 @@ import orjson
 from fastapi import Request, Response
 
 from serving import whatif
+from serving.asking import language, request_id
 from serving.base import JSON, Route
 from serving.kept import Kept, Prediction, names_prediction
 from serving.lookup import Lookup
@@ -22,6 +23,7 @@ from serving.watch import Watch
 from training.categories import words
 from training.contract import Floats, reasons
 from training.details import column_sentences, factor_sentence
+from training.sentences import Language
 from training.supervised import themes
 from training.supervised.bundle import Bundle
 
@@ -49,6 +51,7 @@ def routes(bundle: Bundle, release: Release, lookup: Lookup | None) -> list[Rout
             explained,
             {"oneOf": [*schema.get("oneOf", [schema]), Prediction.model_json_schema()]},
             example,
+            sentences=True,
         ),
         Route(
             "/what-if",
@@ -112,13 +115,15 @@ class Endpoints:
 
     async def explain(self, request: Request) -> Response:
         """What moves each row's score, in the columns that were sent."""
+        wanted = language(request)
         body, watch = await request.body(), request.app.state.watch
         if names_prediction(body):  # answered and counted before
             asked, watch = self.kept.asked(request, body), None
         else:
             asked = await self.reader.asked(request)
         loop, id_ = asyncio.get_running_loop(), request_id(request)
-        return _json(await loop.run_in_executor(self.pool, self.explained, asked, id_, watch))
+        made = loop.run_in_executor(self.pool, self.explained, asked, id_, watch, wanted)
+        return _json(await made)
 
     async def what_if(self, request: Request) -> Response:
         """One customer as asked and with values changed."""
@@ -159,7 +164,9 @@ class Endpoints:
         head = {**self.head, "request_id": request_id, **judged}
         return orjson.dumps({**head, "predictions": predictions, "warnings": asked.warnings})
 
-    def explained(self, asked: Asked, request_id: str, watch: Watch | None = None) -> bytes:
+    def explained(
+        self, asked: Asked, request_id: str, watch: Watch | None = None, language: Language = "en"
+    ) -> bytes:
         """The reply of ``/explain``."""
         answer, names, X = self.bundle.answer, self.bundle.columns, asked.X
         numbers = self._numbers(X)
@@ -167,10 +174,10 @@ class Endpoints:
             watch.add(asked, request_id, *numbers)
         answers, scores = (column.tolist() for column in numbers)
         found = self.bundle.explain(X)
-        made = self._made(X, *numbers)
+        made = self._made(X, *numbers, language)
         # reasons() sorts by size and leaves out what moves nothing: that comes last here too.
         orders = np.argsort(-np.abs(found.contributions), axis=1, kind="stable").tolist()
-        texts = reasons(answer.columns, answer.currency, found, top=len(names))
+        texts = reasons(answer.columns, answer.currency, found, len(names), language)
         values, moved = X.tolist(), found.contributions.tolist()
         names_of_themes, sums = themes.sums(answer.columns, found.contributions)
         by_theme = sums.tolist()
@@ -230,7 +237,9 @@ class Endpoints:
             raise ArithmeticError(f"{odd}: no finite numbers")
         return {name: values.tolist() for name, values in told.items()}
 
-    def _made(self, X: Floats, answers: Floats, scores: Floats) -> list[dict[str, Any]]:
+    def _made(
+        self, X: Floats, answers: Floats, scores: Floats, language: Language
+    ) -> list[dict[str, Any]]:
         """For each row what makes its value, in a sentence for each factor; largest first."""
         made = self.bundle.factors(X, answers, scores)
         if made is None:
@@ -249,22 +258,19 @@ class Endpoints:
                         "value": float(f.value[i]),
                         "usual": f.usual,
                         "contribution": float(f.contribution[i]),
-                        "text": factor_sentence(f, i, unit),
+                        "text": factor_sentence(f, i, unit, language),
                         "themes": dict(
                             zip(by_theme[f.name][0], by_theme[f.name][1][i].tolist(), strict=True)
                         ),
                         "common": float(f.common[i]),
-                        "reasons": column_sentences(f, i, columns, X[i], unit, TOP_REASONS),
+                        "reasons": column_sentences(
+                            f, i, columns, X[i], unit, TOP_REASONS, language
+                        ),
                     }
                     for f in moved
                 ],
             })  # fmt: skip
         return rows
-
-
-def request_id(request: Request) -> str:
-    """The id that the guard gave to the request."""
-    return str(request.scope.get("state", {}).get("request_id", ""))
 
 
 def _json(body: bytes) -> Response:

@@ -1,4 +1,4 @@
-"""The door in front of every route: keys, limits, deadlines, shedding, metrics. Pure ASGI.
+"""The door in front of every route: keys, limits, deadlines, shedding, counts, audit. Pure ASGI.
 
 It knows paths and bytes and nothing of models. Whatever it refuses costs neither JSON parsing nor
 routing, and leaves as ``{code, message, field, request_id}``.
@@ -11,16 +11,18 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving import keys
+from serving.access import ANYBODY, Access, Caller
 from serving.metrics import OTHER, Metrics
 
 logger = logging.getLogger(__name__)
 
+READY = "/readyz"
 METRICS = "/metrics"
 """The app answers it and finds there what the guard has counted, in its state."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -48,6 +50,8 @@ class Refused(Exception):
         return orjson.dumps({**told, "request_id": request_id})
 
 
+NO_PATH = Refused(404, "not_found", "no such path; /docs lists them")
+LEAVING = Refused(503, "leaving", "the service is about to end", headers=((b"retry-after", b"5"),))
 FAILED = Refused(500, "internal_error", "the service failed; its log has the request id")
 
 
@@ -56,6 +60,8 @@ class Rule:
     """What the guard lets through on one path."""
 
     methods: tuple[str, ...]
+    scope: str = ""
+    """What a caller must be allowed to do; empty = nothing but to be known."""
     body: bool = False
     """Whether requests carry a JSON body."""
     open: bool = False
@@ -64,6 +70,8 @@ class Rule:
     """Whether it is a page: browsers are asked for a key, and post forms."""
     shed: bool = False
     """Whether its requests count against the limit of requests in flight."""
+    most: int | None = None
+    """Bytes of bodies that may be at work together, where work grows with them; None = any."""
 
 
 @dataclass(frozen=True)
@@ -87,26 +95,36 @@ class Guard:
         The application behind it.
     rules
         Path -> rule; any other path is 404. Paths hold no ids, so they are the metrics' labels too.
-    key_hashes
-        SHA-256 of the API keys; None = no key is asked for.
+    access
+        Who may ask for what; None = nobody is asked who they are.
     limits
         Bounds on size, time and number of requests.
     at_end
         Called when all requests are answered and the process is about to end.
+    audit
+        Takes one line for each request but those to open paths; None = no audit.
+
+    Attributes
+    ----------
+    leaving
+        Whether the service is about to end: it is not ready any more, and replies ask for their
+        connections to be closed.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         rules: Mapping[str, Rule],
-        key_hashes: Sequence[bytes] | None = None,
+        access: Access | None = None,
         limits: Limits | None = None,
         at_end: Callable[[], None] | None = None,
+        audit: Callable[[bytes], object] | None = None,
     ) -> None:
-        self.app, self.rules, self.key_hashes = app, rules, key_hashes
-        self.at_end = at_end
+        self.app, self.rules, self.access = app, rules, access
+        self.at_end, self.audit, self.leaving = at_end, audit, False
         self.limits = limits or Limits()
         self.metrics = Metrics()
+        self._at_work: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or answer it here; whatever happens is counted."""
@@ -135,6 +153,8 @@ class Guard:
                 status = message["status"]
                 extra = [(b"x-request-id", request_id.encode()), (b"cache-control", b"no-store")]
                 extra.append((b"x-content-type-options", b"nosniff"))
+                if self.leaving:
+                    extra.append((b"connection", b"close"))
                 message = {**message, "headers": [*message.get("headers", ()), *extra]}
             await send(message)
 
@@ -150,7 +170,10 @@ class Guard:
             if status == 0:
                 await _reply(answer, 500, FAILED.body(request_id))
         finally:
-            self.metrics.observe(path, status or 500, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self.metrics.observe(path, status or 500, seconds)
+            if self.audit and (path == OTHER or not self.rules[path].open):
+                self.audit(_line(scope, path, status, seconds))
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -159,20 +182,19 @@ class Guard:
                 431, "headers_too_large", f"headers are limited to {self.limits.header_bytes} bytes"
             )
         rule = self.rules.get(scope["path"])
-        if not self._may_ask(rule, headers):
-            text = "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"
-            ways = (
-                b'Basic realm="perennial", charset="UTF-8"' if rule and rule.browsed else b"Bearer"
-            )
-            raise Refused(401, "unauthorized", text, headers=((b"www-authenticate", ways),))
-        scope["state"]["caller"] = keys.caller(headers)
+        caller = self._caller(rule, headers)
+        scope["state"]["caller"] = caller.name
         if rule is None:
-            raise Refused(404, "not_found", "no such path; /docs lists them")
+            raise NO_PATH
+        if rule.scope and rule.scope not in caller.scopes:
+            raise Refused(403, "forbidden", f"this key or token lacks the scope {rule.scope!r}")
+        if self.leaving and scope["path"] == READY:
+            raise LEAVING
         if scope["method"] not in rule.methods:
             allowed = ", ".join(rule.methods)
             text = f"this path takes {allowed}"
             raise Refused(405, "method_not_allowed", text, headers=((b"allow", allowed.encode()),))
-        if scope["path"] == METRICS:
+        if scope["path"].endswith(METRICS):
             scope["state"]["metrics"] = self.metrics
         form = rule.browsed and scope["method"] == "POST"
         if rule.body or form:
@@ -182,20 +204,30 @@ class Guard:
         if not rule.shed:
             await self._run(rule, scope, receive, send)
             return
-        if self.metrics.in_flight >= self.limits.in_flight:
+        path, size = scope["path"], self._declared(headers)
+        own = self._at_work.get(path, 0)
+        full = rule.most is not None and own and own + size > rule.most
+        if full or self.metrics.in_flight >= self.limits.in_flight:
             self.metrics.shed += 1
             text = "too many requests are at work; try again in a second"
             raise Refused(503, "overloaded", text, headers=((b"retry-after", b"1"),))
         self.metrics.in_flight += 1
+        self._at_work[path] = own + size
         try:
             await self._run(rule, scope, receive, send)
         finally:
             self.metrics.in_flight -= 1
+            self._at_work[path] -= size
 
-    def _may_ask(self, rule: Rule | None, headers: Sequence[tuple[bytes, bytes]]) -> bool:
-        if self.key_hashes is None or (rule is not None and rule.open):
-            return True
-        return keys.fits(headers, self.key_hashes)
+    def _caller(self, rule: Rule | None, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
+        if self.access is None or (rule is not None and rule.open):
+            return ANYBODY
+        caller = self.access.caller(headers)
+        if caller is None:
+            text = "a key or token is needed: Authorization: Bearer KEY, or X-API-Key: KEY"
+            ways = _ASK_PERSON if rule and rule.browsed else b"Bearer"
+            raise Refused(401, "unauthorized", text, headers=((b"www-authenticate", ways),))
+        return caller
 
     def _check_body_headers(
         self, headers: Sequence[tuple[bytes, bytes]], kind: re.Pattern[bytes]
@@ -212,6 +244,10 @@ class Guard:
         declared = [value for name, value in headers if name == b"content-length"]
         if any(not v.isdigit() or len(v) > 12 or int(v) > self.limits.body_bytes for v in declared):
             raise self._too_large()
+
+    def _declared(self, headers: Sequence[tuple[bytes, bytes]]) -> int:
+        """Bytes of the body; as many as may be where they are not said."""
+        return next((int(v) for n, v in headers if n == b"content-length"), self.limits.body_bytes)
 
     def _too_large(self) -> Refused:
         return Refused(
@@ -270,6 +306,18 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value.decode())
     return os.urandom(12).hex()
+
+
+def _line(scope: Scope, path: str, status: int, seconds: float) -> bytes:
+    """What the audit says of a request; no value of it, and the caller by hash."""
+    state = scope["state"]
+    told = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "request_id": state["request_id"], "caller": state.get("caller", "")[:16],
+        "method": scope["method"] if path != OTHER else "", "path": path, "status": status or 500,
+        "ms": round(seconds * 1e3, 2),
+    }  # fmt: skip
+    return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _place(error: BaseException) -> str:

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import orjson
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from serving.asking import language, request_id
 from serving.base import JSON, Route
-from serving.endpoints import request_id
 from serving.guard import Refused
 from serving.release import Release
-from serving.rows import STRICT
+from serving.rows import STRICT, Asked
 from training.recommend.body import PostedRequest, SimilarRequest
 from training.recommend.bundle import ListsBundle
 from training.recommend.explain import FAMILIES
@@ -172,9 +173,9 @@ def routes(bundle: ListsBundle, release: Release, lookup: "Lookup | None" = None
     product = {"product_id": golden["history"][0]["product_id"]}
     return [
         Route("/recommend", serves.recommend, "A list for one posted history", Recommended,
-              flat(asked), golden),
+              flat(asked), golden, sentences=True),
         Route("/explain", serves.explain, "The same list with what every score is made of",
-              ExplainedList, flat(asked), golden),
+              ExplainedList, flat(asked), golden, sentences=True),
         Route("/similar", serves.similar, "Items like a product", Alike, flat(alike), product),
         Route("/model", serves.model, "What is served, and who approved it", ListsReply),
     ]  # fmt: skip
@@ -201,13 +202,18 @@ class ListEndpoints:
 
     async def recommend(self, request: Request) -> Response:
         """A list for one posted history."""
+        wanted = language(request)
         asked = read(PostedRequest, await request.body())
-        return self._reply(request, await self._in_thread(answer, asked, False))
+        told = await self._in_thread(answer, asked, False, wanted)
+        _watch(request, told)
+        return self._reply(request, told)
 
     async def explain(self, request: Request) -> Response:
         """The same list with what every score is made of."""
+        wanted = language(request)
         asked = read(PostedRequest, await request.body())
-        told = await self._in_thread(answer, asked, True)
+        told = await self._in_thread(answer, asked, True, wanted)
+        _watch(request, told)
         space = self.bundle.answer.space
         return self._reply(request, {**told, "space": space, "explains": SAYS})
 
@@ -229,6 +235,15 @@ class ListEndpoints:
 
     def _reply(self, request: Request, told: Mapping[str, Any]) -> Response:
         return _json({**self.head, "request_id": request_id(request), **told})
+
+
+def _watch(request: Request, told: Mapping[str, Any]) -> None:
+    """Note a list: how long it is, and its best score; nothing of the history."""
+    watch, items = request.app.state.watch, told["items"]
+    if watch:
+        asked = Asked(np.empty((1, 0)), [])
+        best = np.array([items[0]["score"] if items else np.nan])
+        watch.add(asked, request_id(request), np.array([float(len(items))]), best)
 
 
 def read(type_: type[Body], body: bytes) -> Body:

@@ -27,7 +27,7 @@ log = logging.getLogger("perennial")
 
 REQUIREMENTS = (
     "cryptography", "duckdb", "fastapi", "ibis-framework", "jinja2", "numba", "numpy", "orjson",
-    "pandas", "prometheus-client", "pyarrow", "pydantic", "pyyaml", "scipy", "sqlglot",
+    "pandas", "prometheus-client", "pyarrow", "pydantic", "pyjwt", "pyyaml", "scipy", "sqlglot",
     "xgboost-cpu", "xgboost",
 )  # fmt: skip
 """Distributions of the image beside BentoML, which adds itself; XGBoost in the installed build."""
@@ -222,7 +222,7 @@ def _build(order: bento.Order, context: Path) -> None:
         assert found is not None
         assert found.submodule_search_locations
         root = Path(found.submodule_search_locations[0])
-        for path in sorted(root.rglob("*.py")):
+        for path in sorted((*root.rglob("*.py"), *root.rglob("*.html"))):
             target = context / name / path.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

@@ -5,73 +5,38 @@ is asked for by a form, so that no id stands in an address or a log.
 """
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
-from fastapi import FastAPI, Request, Response
-from jinja2 import DictLoader, Environment, StrictUndefined
+from fastapi import Request, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from features.errors import DataError
+from features.settings import Workspace
 from serving.guard import Refused
 from serving.lookup import Lookup
 from serving.release import Release
 from training import categories
+from training.bundle import Loaded
 from training.contract import reasons
 from training.drift import SCORE
+from training.record import MATURED, Record
 from training.supervised.bundle import Bundle
 
+log = logging.getLogger("perennial")
+
+TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 12
 """Columns of a waterfall that stand alone; the others are one bar."""
 HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "referrer-policy": "no-referrer",
 }
-_FRAME = """<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>{{ title }}</title><style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #111; max-width: 62rem; margin: 2rem auto;
-padding: 0 1rem } table { border-collapse: collapse } caption { text-align: left }
-th, td { border: 1px solid #bbb; padding: .2rem .6rem; text-align: left; vertical-align: top }
-th { background: #eee } input, button { font: inherit; padding: .2rem .5rem }
-.wide { overflow-x: auto } .big { font-size: 1.6rem }</style></head><body>
-<nav aria-label="Pages"><a href="/page">Model</a> · <a href="/customer">Customer</a> ·
-<a href="/docs">Requests</a></nav><main><h1>{{ title }}</h1>{% block main %}{% endblock %}</main>
-</body></html>"""
-_MODEL = """{% extends "frame" %}{% block main %}<p>{{ question }}</p>
-<table><caption>What is served</caption>{% for name, value in facts.items() %}
-<tr><th scope="row">{{ name }}</th><td>{{ value }}</td></tr>{% endfor %}</table>
-<h2>Since it was started</h2>{% if not rows %}<p>Nothing was answered yet.</p>
-{% else %}<p>{{ rows }} of the newest rows, held against the customers at the test cutoff. An index
-from 0.2 that chance does not explain is an alert.</p><div class="wide"><table>
-<caption>Drift, largest first</caption><tr><th scope="col">column<th scope="col">index
-<th scope="col">missing then<th scope="col">missing now<th scope="col">most changed
-<th scope="col">then<th scope="col">now<th scope="col">alert</tr>{% for line in drift %}
-<tr><th scope="row">{{ line.column }}</th><td>{{ "%.3f"|format(line.psi) }}
-<td>{{ "%.0f %%"|format(100 * line.missing_then) }}
-<td>{{ "%.0f %%"|format(100 * line.missing_now) }}<td>{{ line.where }}
-<td>{{ "%.0f %%"|format(100 * line.share_then) }}
-<td>{{ "%.0f %%"|format(100 * line.share_now) }}<td>{{ "yes" if line.alert else "no" }}</tr>
-{% endfor %}</table></div>{% endif %}{% endblock %}"""
-_CUSTOMER = """{% extends "frame" %}{% block main %}
-<form method="post" action="/customer"><label for="id">The source's customer id</label>
-<input id="id" name="id" required maxlength="200" autocomplete="off"> <button>Show</button></form>
-{% if said %}<p role="alert">{{ said }}</p>{% endif %}{% if answer is not none %}
-<p class="big">{{ output }}: <strong>{{ "%.4g"|format(answer) }}</strong> {{ unit }}</p>
-{% for line in warnings %}<p role="alert">{{ line }}</p>{% endfor %}
-{% if told %}<table><caption>Beside it</caption>{% for name, value in told.items() %}
-<tr><th scope="row">{{ name }}</th><td>{{ value }}</td></tr>{% endfor %}</table>{% endif %}
-<h2>Why</h2><ul>{% for line in why %}<li>{{ line }}</li>{% endfor %}</ul>
-<svg role="img" aria-labelledby="w" viewBox="0 0 900 {{ 26 * bars|length + 10 }}" width="100%">
-<title id="w">How the score is made of its base and the columns, in {{ space }}</title>
-{% for bar in bars %}<text x="330" y="{{ 26 * loop.index0 + 20 }}" text-anchor="end"
-font-size="13">{{ bar.name }}</text><rect x="{{ bar.x }}" y="{{ 26 * loop.index0 + 6 }}"
-width="{{ bar.width }}" height="18" fill="{{ bar.fill }}"></rect><text x="{{ bar.end }}"
-y="{{ 26 * loop.index0 + 20 }}" font-size="13">{{ bar.said }}</text>{% endfor %}</svg>
-<h2>Profile</h2><div class="wide"><table><tr><th scope="col">column<th scope="col">value
-<th scope="col">unit<th scope="col">meaning</tr>{% for column in columns %}<tr>
-<th scope="row">{{ column.name }}</th><td>{{ "missing" if row[column.name] is none else
-row[column.name] }}<td>{{ column.unit }}<td>{{ column.meaning }}</tr>{% endfor %}</table></div>
-{% endif %}{% endblock %}"""
 RAISES, LOWERS, TOTAL = "#D55E00", "#0072B2", "#555555"
 """Okabe and Ito's palette; signs stand beside the bars, too."""
 LEFT, WIDTH = 340.0, 460.0
@@ -80,23 +45,20 @@ LEFT, WIDTH = 340.0, 460.0
 class Pages:
     """The handlers over one released bundle."""
 
-    def __init__(self, bundle: Bundle, release: Release, lookup: Lookup | None) -> None:
+    def __init__(self, bundle: Loaded, release: Release, lookup: Lookup | None) -> None:
         self.bundle, self.release, self.lookup = bundle, release, lookup
-        templates = {"frame": _FRAME, "model": _MODEL, "customer": _CUSTOMER}
         self.pages = Environment(
-            loader=DictLoader(templates), autoescape=True, undefined=StrictUndefined
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
         )
 
-    def add(self, app: FastAPI) -> None:
-        """Give ``app`` both pages."""
-        for path, handler, methods in (
-            ("/page", self.model, ["GET"]),
-            ("/customer", self.customer, ["GET", "POST"]),
-        ):
-            app.add_api_route(path, handler, methods=methods, include_in_schema=False)
+    @property
+    def handlers(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+        """Path -> handler of each page; customers are shown for answers that are one number."""
+        pages = {"/page": self.model}
+        return pages | ({"/customer": self.customer} if isinstance(self.bundle, Bundle) else {})
 
     async def model(self, request: Request) -> Response:
-        """What is served, and what it has answered since it was started."""
+        """What is served, what it has answered since it was started, and how right it was."""
         release, answer, watch = self.release, self.bundle.answer, request.app.state.watch
         shifted = watch.table() if watch else None
         facts = {
@@ -106,9 +68,11 @@ class Pages:
         }  # fmt: skip
         rows = 0 if shifted is None else int(shifted["rows_now"].max())
         drift = [] if shifted is None else list(shifted.itertuples())
+        loop = asyncio.get_running_loop()
+        ledger, alerts = await loop.run_in_executor(None, matured, release.model)
         return self._page(
             "model", title=release.model, question=answer.question, facts=facts, rows=rows,
-            drift=drift,
+            drift=drift, ledger=ledger, alerts=alerts,
         )  # fmt: skip
 
     async def customer(self, request: Request) -> Response:
@@ -130,6 +94,7 @@ class Pages:
     def _shown(self, source_id: str) -> dict[str, Any]:
         if self.lookup is None or self.lookup.profiles is None or not source_id:
             raise Refused(422, "no_profiles", "No profiles are published for this service.")
+        assert isinstance(self.bundle, Bundle), "its page is there for no other"
         bundle, found = self.bundle, self.lookup.found([source_id])
         codes = {k.name: categories.codes(k) for k in bundle.answer.columns if k.dtype == "string"}
         row = found.rows[0]
@@ -149,8 +114,26 @@ class Pages:
         }  # fmt: skip
 
     def _page(self, name: str, **values: Any) -> Response:
-        text = self.pages.get_template(name).render(values)
+        text = self.pages.get_template(f"{name}.html").render(
+            values, customers="/customer" in self.handlers
+        )
         return Response(text, media_type="text/html", headers=HEADERS)
+
+
+def matured(model: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the record says of answers whose labels have matured, the newest first, and alerts."""
+    try:
+        entries = Record(Workspace.locate()).entries(model)
+    except DataError:
+        log.exception("the record cannot be read: the model page goes without its ledger")
+        return [], []
+    told = [entry for entry in reversed(entries) if entry.event == MATURED]
+    lines = [
+        {"version": entry.version, "metric": metric, **entry.evidence, **numbers}
+        for entry in told
+        for metric, numbers in entry.evidence["metrics"].items()
+    ]
+    return lines, [text for entry in told[:1] for text in entry.evidence["alerts"]]
 
 
 def bars(base: float, moved: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:

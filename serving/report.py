@@ -13,7 +13,6 @@ from training import drift, ledger, predictions, review
 from training.drift import Bins
 from training.record import Record
 from training.report import Section, page
-from training.supervised.bundle import Bundle
 
 PAGE = "report.html"
 
@@ -85,9 +84,7 @@ def _bins(place: Workspace, model: str, number: int) -> Bins:
     own = [e for e in entries if e.event == "registered" and e.version == number]
     if not own:
         raise DataError(f"{place.registry}: version {number} of {model!r} is not in the record")
-    loaded = review.bundle_of(place, own[0])
-    assert isinstance(loaded, Bundle), "only supervised answers are logged"
-    return Bins.of(loaded)
+    return Bins.of(review.bundle_of(place, own[0]))
 
 
 def _volume(told: pd.DataFrame) -> pd.DataFrame:

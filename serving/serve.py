@@ -1,21 +1,21 @@
-"""Start a packaged Bento on this machine, wait until it answers, stop it with all its processes."""
+"""Serve a packaged Bento on this machine: start it, wait until it answers, swap it, stop it."""
 
-import http.client
 import ipaddress
 import logging
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from features.errors import ConfigError, DataError, NotApproved
 from features.settings import Workspace
 from serving import bento, keys
+from serving.access import open_access
 from training.record import Record, champion
 
 log = logging.getLogger("perennial")
@@ -23,10 +23,11 @@ log = logging.getLogger("perennial")
 LOOPBACK = "127.0.0.1"
 READY_SECONDS = 90.0
 STOP_SECONDS = 20.0
-_POLL_SECONDS = 0.1
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 _SAY_SECONDS = 5.0
-_ALONE_SECONDS = 1.5
-"""So long without its worker, BentoML has one that cannot start; it would try again for ever."""
+_LASTS_SECONDS = 10.0
+"""A worker that ends sooner would do so again."""
 
 
 def packaged(place: Workspace, model: str) -> str:
@@ -57,24 +58,104 @@ def packaged(place: Workspace, model: str) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Tls:
+    """What encrypts the connections."""
+
+    certificate: Path
+    """Chain in PEM."""
+    private_key: Path
+
+
+class Worker:
+    """A process that answers on a listening socket; see :mod:`serving.worker`."""
+
+    def __init__(
+        self, tags: Sequence[str], what: Sequence[str], listener: socket.socket, log: Path,
+        code: Path, environment: dict[str, str],
+    ) -> None:  # fmt: skip
+        self.tags = tuple(tags)
+        self.lifeline, theirs = socket.socketpair()
+        command = [
+            *(sys.executable, "-m", "serving.worker", *what),
+            *("--listener", str(listener.fileno()), "--lifeline", str(theirs.fileno())),
+        ]
+        with theirs, log.open("ab") as stream:
+            # A session of its own: Ctrl-C reaches this process, which stops the other in order.
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+                env=environment, cwd=code,
+                start_new_session=True, pass_fds=(listener.fileno(), theirs.fileno()),
+            )  # fmt: skip
+
+    def ready(self, seconds: float) -> bool | None:
+        """Whether it answers, after ``seconds`` at most; None where it cannot say yet."""
+        self.lifeline.settimeout(seconds)
+        try:
+            return bool(self.lifeline.recv(16))
+        except TimeoutError:
+            return None
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """Let it finish what it is doing and end; kill it after 20 s."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.lifeline.close()
+
+
+def everything(place: Workspace) -> list[str]:
+    """The Bentos of all champions that are packaged, by the models' names.
+
+    Raises
+    ------
+    ConfigError
+        If there are none.
+    """
+    found = []
+    for model in sorted({entry.model for entry in Record(place).entries()}):
+        try:
+            found.append(packaged(place, model))
+        except (ConfigError, NotApproved) as error:
+            log.info("      left out: %s", error)
+    if not found:
+        raise ConfigError(f"nothing is packaged in {place.store}: `python -m serving package`")
+    return found
+
+
 class Server:
-    """A served Bento: one BentoML process and its worker.
+    """A served Bento: a listening socket, and the process that answers on it.
+
+    The socket outlives the process: while another version takes its place, and where it has ended
+    by itself, connections wait and none is refused.
 
     Parameters
     ----------
     tag
         Exact tag of the Bento.
     host
-        IP address to listen on; any but a loopback address needs API keys.
+        IP address to listen on; any but a loopback address needs keys.
     port
         Port; 0 = any that is free.
     log_share
         Share of the requests that go to the prediction log in the registry.
+    tls
+        None = connections are not encrypted.
+    notice
+        Seconds between readiness dropping and the listener's end.
+    also
+        Bentos that are served by the same process; each then answers below its model's name.
 
     Raises
     ------
     ConfigError
-        If the address is not allowed, taken, or the API keys cannot be read.
+        If the address is not allowed, taken, or keys or certificate cannot be read.
     DataError
         If the Bento or its model is not what was packaged, or does not start.
     """
@@ -86,100 +167,107 @@ class Server:
         host: str = LOOPBACK,
         port: int = 0,
         log_share: float = 0.0,
+        tls: Tls | None = None,
+        notice: float = 0.0,
+        also: Sequence[str] = (),
     ) -> None:
-        from serving import release
-
-        host = _checked_host(host, place.keys)
-        home = bento.home(place)
-        release.verify(bento.folder(home, "models", _pinned(place, tag)), place.keys)
-        self.tag, self.host, self.port = tag, host, _free_port(host, port)
-        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-        self.log = place.store / "logs" / f"{tag.replace(':', '-')}-{self.port}.log"
+        self.place, self.host = place, _checked_host(host, place.keys)
+        for each in (tag, *also):
+            self._verified(each)
+        options = ["--notice", str(notice)]
+        if tls:
+            _check_tls(tls)
+            options += ["--certificate", str(tls.certificate.absolute())]
+            options += ["--private-key", str(tls.private_key.absolute())]
+        self._options = options
+        self._listener = _listener(self.host, port)
+        self.port = int(self._listener.getsockname()[1])
+        written = f"[{self.host}]" if ":" in self.host else self.host
+        self.address = f"{'https' if tls else 'http'}://{written}:{self.port}"
+        model = "-".join(each.partition(":")[0] for each in (tag, *also))
+        self.log = place.store / "logs" / f"{model}-{self.port}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "bentoml",
-            "serve",
-            tag,
-            "--host",
-            host,
-            "--port",
-            str(self.port),
-        ]
+        self.log.write_bytes(b"")
         own = {
             "PERENNIAL_KEYS_DIR": str(place.keys),
             "PERENNIAL_STORE": str(place.store),
             "PERENNIAL_REGISTRY": str(place.registry),
             "PERENNIAL_LOG_SHARE": str(log_share),
+            "PERENNIAL_AUDIT_FILE": str(place.registry / "audit" / f"{model}.jsonl"),
         }
-        environment = bento.environment(home) | own
-        with self.log.open("wb") as stream:
-            # A session of its own: Ctrl-C reaches this process, which stops the other in order.
-            self.process = subprocess.Popen(
-                [*command, "--api-workers", "1"],
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=home,
-                start_new_session=True,
-            )
+        self._environment = bento.environment(bento.home(place)) | own
+        self.worker = self._started((tag, *also))
+
+    @property
+    def tag(self) -> str:
+        """The Bento that answers, or all of them."""
+        return " ".join(self.worker.tags)
+
+    @property
+    def models(self) -> list[str]:
+        """What is served."""
+        return [tag.partition(":")[0] for tag in self.worker.tags]
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The process that answers."""
+        return self.worker.process
 
     def wait_ready(self, seconds: float = READY_SECONDS) -> float:
-        """Wait until ``/readyz`` answers 200; return the seconds that it took.
+        """Wait until the worker answers; return the seconds that it took.
 
         Raises
         ------
         DataError
-            If the service ends, loses its worker or is not ready in time; with the end of its log.
+            If it ends or is not ready in time; with the end of its log.
         """
-        begun = said = time.monotonic()
-        worker_seen: float | None = None
-        while (now := time.monotonic()) - begun < seconds:
-            if self._answers():
-                log.info(
-                    "      %s is ready at %s after %.1f s", self.tag, self.address, now - begun
-                )
-                return now - begun
-            if self._children():
-                worker_seen = now
-            alone = worker_seen is not None and now - worker_seen > _ALONE_SECONDS
-            if alone or self.process.poll() is not None:
-                break
-            if now - said > _SAY_SECONDS:
-                log.info("      waiting for %s/readyz, %.0f s so far", self.address, now - begun)
-                said = now
-            time.sleep(_POLL_SECONDS)
-        raise DataError.listing(
-            f"{self.tag} did not start; the end of {self.log} says", self.last_lines()
-        )
+        return self._wait_ready(self.worker, seconds)
 
-    def wait(self) -> None:
-        """Wait until the service ends by itself.
+    def swap(self, *tags: str) -> None:
+        """Put others in the place of the Bento, or Bentos, that answer; no request notices.
+
+        Both listen on one socket for a moment; then the first finishes what it has.
+
+        Raises
+        ------
+        ConfigError, DataError
+            If the other is not what was packaged or does not start: the first goes on answering.
+        """
+        for tag in tags:
+            self._verified(tag)
+        new = self._started(tags)
+        try:
+            self._wait_ready(new, READY_SECONDS)
+        except DataError:
+            new.stop()
+            raise
+        old, self.worker = self.worker, new
+        old.stop()
+
+    def keep(self, seconds: float) -> None:
+        """Wait so long; a worker that ends by itself meanwhile is started again.
 
         Raises
         ------
         DataError
-            Always, since it should not; with the end of its log.
+            If it has not lasted for 10 s; with the end of its log.
         """
-        code = self.process.wait()
-        raise DataError.listing(
-            f"{self.tag} ended with code {code}; the end of {self.log} says", self.last_lines()
-        )
+        if self.worker.ready(seconds) is None:
+            return
+        code = self.worker.process.wait()
+        if time.monotonic() - self._since < _LASTS_SECONDS:
+            raise DataError.listing(
+                f"{self.tag} ended with code {code}; the end of {self.log} says", self.last_lines()
+            )
+        log.error("%s ended with code %d and is started again", self.tag, code)
+        self.worker.stop()
+        self.worker = self._started(self.worker.tags)
+        self.wait_ready()
 
     def stop(self) -> None:
-        """Let the service finish what it is doing and end; kill what is left after 20 s."""
-        family = self._children()
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        for process in psutil.wait_procs(family, timeout=2.0)[1]:
-            process.kill()
+        """Let the service finish what it is doing and end."""
+        self.worker.stop()
+        self._listener.close()
 
     def last_lines(self, count: int = 8) -> list[str]:
         """The end of the log, each line once, without the frames of stack traces."""
@@ -187,25 +275,38 @@ class Server:
         frames = ("  File ", "    ", "Traceback ")
         return [line for line in lines if line.strip() and not line.startswith(frames)][-count:]
 
-    def _children(self) -> list[psutil.Process]:
-        try:
-            return [
-                p
-                for p in psutil.Process(self.process.pid).children(recursive=True)
-                if p.status() != psutil.STATUS_ZOMBIE
-            ]
-        except psutil.NoSuchProcess:
-            return []
+    def _verified(self, tag: str) -> Path:
+        from serving import release
 
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=0.5)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        stored = bento.folder(bento.home(self.place), "models", _pinned(self.place, tag))
+        release.verify(stored, self.place.keys)
+        return stored
+
+    def _started(self, tags: Sequence[str]) -> Worker:
+        code, what = bento.folder(bento.home(self.place), "bentos", tags[0]) / "src", [tags[0]]
+        if len(tags) > 1:  # one process has one code, and Bentos may differ in theirs
+            code = Path(__file__).parents[1]
+            folders = [f"{tag.partition(':')[0]}={self._verified(tag)}" for tag in tags]
+            what = [word for folder in folders for word in ("--release", folder)]
+        return Worker(
+            tags, [*what, *self._options], self._listener, self.log, code, self._environment
+        )
+
+    def _wait_ready(self, worker: Worker, seconds: float) -> float:
+        begun, waited = time.monotonic(), 0.0
+        while waited < seconds:
+            ready = worker.ready(min(_SAY_SECONDS, seconds - waited))
+            waited = time.monotonic() - begun
+            if ready:
+                self._since = time.monotonic()
+                log.info("      %s is ready at %s after %.1f s", self.tag, self.address, waited)
+                return waited
+            if ready is False:
+                break
+            log.info("      waiting for %s, %.0f s so far", self.address, waited)
+        raise DataError.listing(
+            f"{' '.join(worker.tags)} did not start; the end of {self.log} says", self.last_lines()
+        )
 
 
 @contextmanager
@@ -242,23 +343,32 @@ def _checked_host(host: str, folder: Path) -> str:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
         raise ConfigError(f"--host {host!r}: expected an IP address, such as {LOOPBACK}") from None
-    if keys.read_hashes(folder) is None and not local:
+    if open_access(folder) is None and not local:
         raise ConfigError(
-            f"--host {host}: other machines could ask without a key. Configure API keys first: one "
-            f"SHA-256 in hex a line in {folder / keys.FILE}, or in the file that {keys.ENV} names; "
+            f"--host {host}: other machines could ask without a key. Configure API keys first, "
+            f"`python -m serving key` makes one in {folder / keys.FILE}, or tokens of an issuer; "
             f"or stay on {LOOPBACK}"
         )
     return host
 
 
-def _free_port(host: str, port: int) -> int:
+def _check_tls(tls: Tls) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            tls.certificate, tls.private_key
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"{tls.certificate}, {tls.private_key}: expected a certificate chain and its private "
+            f"key in PEM: {error}"
+        ) from None
+
+
+def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            raise ConfigError(
-                f"cannot listen on {host} port {port}: {error}; choose another with --port"
-            ) from None
-        return int(probe.getsockname()[1])
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {error}; choose another with --port"
+        ) from None

@@ -29,7 +29,7 @@ from training.predictions import REQUEST, Answered
 if TYPE_CHECKING:
     from serving.release import Release
     from serving.rows import Asked
-    from training.supervised.bundle import Bundle
+    from training.bundle import Loaded
 
 log = logging.getLogger("perennial")
 
@@ -56,7 +56,7 @@ class Watch(Collector):
         Share of the requests that are logged, chosen by a hash of the request id.
     """
 
-    def __init__(self, bundle: "Bundle", into: Path, share: float) -> None:
+    def __init__(self, bundle: "Loaded", into: Path, share: float) -> None:
         self._bins, self._into, self._share = Bins.of(bundle), into, share
         self._learned = date.fromisoformat(bundle.answer.cutoff)
         self._lock = threading.Lock()
@@ -71,7 +71,7 @@ class Watch(Collector):
         _OPEN.add(self)
 
     @classmethod
-    def of(cls, place: Workspace, bundle: "Bundle", release: "Release") -> "Watch":
+    def of(cls, place: Workspace, bundle: "Loaded", release: "Release") -> "Watch":
         """The watch over a released version, with the share that the environment says.
 
         Raises

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import DataError
+from training.sentences import Language, say, stater
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -191,44 +192,35 @@ def category_columns(X: "pd.DataFrame") -> list[str]:
 
 
 def reasons(
-    columns: Sequence["FeatureColumn"], currency: str, explanation: Explanation, top: int = 3
+    columns: Sequence["FeatureColumn"],
+    currency: str,
+    explanation: Explanation,
+    top: int = 3,
+    language: Language = "en",
 ) -> list[list[str]]:
     """For each row the ``top`` largest contributions, each as a short sentence.
 
-    A sentence says the meaning, the value with its unit, and which way it moves the score.
+    A sentence says the meaning, the value with its unit, and which way it moves the score, such as
+    ``time since the last order is 71 days: raises the score``.
 
     Parameters
     ----------
     currency
         ISO 4217 code of amounts: columns name none, since they serve any source.
-    """
+    """  # fmt: skip
     by_name = {column.name: column for column in columns}
-    sentences = []
-    for values, contributions in zip(explanation.values, explanation.contributions, strict=True):
-        order = np.argsort(-np.abs(contributions), kind="stable")[:top]
-        sentences.append(
-            [
-                sentence(by_name[explanation.columns[i]], currency, values[i], contributions[i])
-                for i in order
-                if contributions[i] != 0.0
-            ]
-        )
-    return sentences
-
-
-def sentence(column: "FeatureColumn", currency: str, value: float, contribution: float) -> str:
-    """One reason in words, such as ``time since the last order is 71 days: raises the score``."""
-    way = "raises" if contribution > 0 else "lowers"
-    return f"{stated(column, currency, value)}: {way} the score"
-
-
-def stated(column: "FeatureColumn", currency: str, value: float) -> str:
-    """What a row has in a column, such as ``time since the last order is 71 days``."""
-    if np.isnan(value):
-        said = f"unknown ({column.missing})"
-    elif column.dtype == "string":
-        said = repr(column.levels[int(value)])
-    else:
-        unit = {"ratio": "", "currency": currency}.get(column.unit, column.unit)
-        said = f"{value:,.2f}".rstrip("0").rstrip(".") + (f" {unit}" if unit else "")
-    return f"{column.meaning} is {said}"
+    states = [stater(by_name[name], currency, language) for name in explanation.columns]
+    raises, lowers = say("raises", language), say("lowers", language)
+    order = np.argsort(-np.abs(explanation.contributions), axis=1, kind="stable")[:, :top]
+    rows = zip(
+        np.asarray(explanation.values, dtype=np.float64).tolist(),
+        explanation.contributions.tolist(), order.tolist(), strict=True,
+    )  # fmt: skip
+    return [
+        [
+            states[j](values[j]) + (raises if moved[j] > 0 else lowers)
+            for j in largest
+            if moved[j] != 0.0
+        ]
+        for values, moved, largest in rows
+    ]

@@ -17,14 +17,14 @@ from features.schema import FeatureColumn
 from training.contract import Floats
 
 if TYPE_CHECKING:
-    from training.supervised.bundle import Bundle
+    from training.bundle import Loaded
 
 Codes = NDArray[np.uint8]
 
 MISSING = 0
 """Bin of missing values."""
 SCORE = "score"
-"""Name of the last binned column: the score before calibration."""
+"""Name of the last binned column: score before calibration, margin, or a list's best score."""
 LARGE = 0.2
 """A population stability index from here on is an alert, the customary bound for "has shifted"."""
 SURE = 0.999
@@ -44,17 +44,17 @@ class Bins:
     """Golden rows in each bin; the first bin holds the missing ones."""
 
     @classmethod
-    def of(cls, bundle: "Bundle") -> "Bins":
+    def of(cls, bundle: "Loaded") -> "Bins":
         """Bins of a loaded bundle: its golden rows' deciles, or one for each word."""
-        assert bundle.golden is not None, "a written bundle has golden rows"
-        values = np.column_stack([bundle.golden.X, bundle.golden.score])
+        X, scores = bundle.sample
+        values = np.column_stack([X, scores])
         words = [len(column.levels) for column in bundle.answer.columns]
         edges = tuple(
             np.arange(count, dtype=np.float64) if count else _deciles(column)
             for count, column in zip([*words, 0], values.T, strict=True)
         )
         bare = cls(bundle.answer.columns, edges, ())
-        codes = bare.codes(bundle.golden.X, bundle.golden.score)
+        codes = bare.codes(X, scores)
         return cls(bundle.answer.columns, edges, bare.counted(codes))
 
     @property

@@ -27,7 +27,7 @@ from training.evaluate import SLICE_METRICS, judge
 from training.gates import CANDIDATE
 from training.metrics import LOWER_IS_BETTER, customer_weights, interval
 from training.pipeline import load_plan
-from training.record import Entry, Event, Record
+from training.record import MATURED, Entry, Record
 from training.review import bundle_of
 from training.rows import KEYS, Rows, labels_of
 from training.supervised.bundle import Bundle
@@ -35,7 +35,7 @@ from training.supervised.config import SupervisedPlan
 
 log = logging.getLogger("perennial")
 
-EVENT: Event = "matured"
+EVENT = MATURED
 BIAS = "bias"
 """Mean answer minus mean label."""
 LARGE_BIAS: dict[Kind, float] = {"event": 0.05, "amount": 0.1}
@@ -171,7 +171,9 @@ class _Version:
 
     def matured(self, known: set[str]) -> Iterator[Matured]:
         """What has matured and is not ``known``, by cutoff and origin."""
-        if self.log.empty or isinstance(self.plan.config.cutoffs, Snapshots):
+        if self.log.empty or self.plan.task.kind not in SLICE_METRICS:
+            return  # of a segment, stage or list no label says whether it was right
+        if isinstance(self.plan.config.cutoffs, Snapshots):
             return
         task = self.plan.task
         for (cutoff, origin), answered in self.log.groupby([c.CUTOFF, "origin"]):

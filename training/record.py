@@ -28,6 +28,7 @@ BUSY_SECONDS = 60
 Event = Literal[
     "registered", "checked", "approved", "rejected", "rolled back", "expired", "matured"
 ]
+MATURED: Event = "matured"
 DECISIONS: tuple[Event, ...] = ("approved", "rejected", "rolled back", "expired")
 
 _TABLE = """

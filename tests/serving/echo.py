@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 from typing import Any
 
+from serving.access import Access
 from serving.guard import METRICS, Rule
+from serving.keys import ALL
 from tests.serving.asgi import JSON, Reply, ask_async
 
 RULES = {
@@ -15,6 +17,7 @@ RULES = {
 }
 KEY = "a-long-key"
 HASHES = [hashlib.sha256(text.encode()).digest() for text in (KEY, "another-key")]
+ACCESS = Access(dict.fromkeys(HASHES, ALL))
 
 
 class Echo:

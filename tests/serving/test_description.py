@@ -25,7 +25,7 @@ from serving import base
 from serving.guard import Guard
 from serving.release import Release
 from tests.serving.asgi import JSON, ask
-from tests.serving.echo import HASHES, KEY, refused
+from tests.serving.echo import ACCESS, KEY, refused
 from training.supervised.bundle import Bundle
 
 EXAMPLES = int(os.environ.get("PERENNIAL_SCHEMA_EXAMPLES", "60"))
@@ -77,7 +77,7 @@ def test_no_route_is_left_out(served: Guard) -> None:
 @pytest.fixture(scope="module")
 def locked(bundle: Bundle, statement: Release) -> Guard:
     """The service behind keys."""
-    return Guard(base.make_app(bundle, statement), base.RULES, HASHES)
+    return Guard(base.make_app(bundle, statement), base.RULES, ACCESS)
 
 
 @pytest.mark.parametrize("path", [*base.RULES, "/unknown", "/predict/", "/PREDICT"])

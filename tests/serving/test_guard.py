@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -239,3 +240,21 @@ def test_the_end_is_told_once_all_is_answered() -> None:
     asyncio.run(guard({"type": "lifespan"}, send, send))
     steps = ["startup", "lifespan.startup.complete", "shutdown", "end"]
     assert heard == [*steps, "lifespan.shutdown.complete"]
+
+
+def test_large_bodies_are_shed_before_small_ones() -> None:
+    """A path with a limit on bytes at work refuses more of them, and takes one of any size."""
+    rules = {**RULES, "/work": replace(RULES["/work"], most=100)}
+    app = Echo(seconds=0.2)
+    guard = Guard(app, rules)
+
+    async def asked(size: int) -> int:
+        sized = [*JSON, (b"content-length", str(size).encode())]
+        return (await ask_async(guard, "POST", "/work", [b" " * size], sized)).status
+
+    async def together(*sizes: int) -> list[int]:
+        return await asyncio.gather(*map(asked, sizes))
+
+    assert asyncio.run(together(60, 30, 20, 5)) == [200, 200, 503, 200]
+    assert asyncio.run(together(5_000, 1)) == [200, 503]
+    assert asyncio.run(together(90)) == [200]

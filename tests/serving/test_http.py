@@ -2,19 +2,31 @@
 
 import hashlib
 import http.client
+import ipaddress
 import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from features.settings import Workspace
 from serving import bento, keys, package
+from serving.health import Health
 from serving.package import Packaged
 from serving.serve import Server, packaged
 from tests.serving.conftest import Made
@@ -43,7 +55,7 @@ class Running:
         self, method: str, path: str, body: bytes = b"", key: str = KEY, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=30)
+        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=120)
         sent = {"x-api-key": key, **{k.replace("_", "-"): v for k, v in headers.items()}}
         try:
             connection.request(method, path, body, sent)
@@ -78,9 +90,8 @@ def service(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         try:
             yield Running(place, done, server, server.wait_ready())
         finally:
-            family = [psutil.Process(server.process.pid), *server._children()]
             server.stop()
-            assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+            assert server.process.poll() is not None
             logged = predictions.read(place, "churn", 3)
             assert {"request"} == set(logged["origin"]), "what waits is written at the end, too"
 
@@ -115,7 +126,7 @@ def test_bento_pins_its_model_and_carries_code_alone(service: Running) -> None:
         "serving",
         "bentofile.yaml",
     }
-    assert {path.suffix for path in files} == {".py", ".yaml"}
+    assert {path.suffix for path in files} == {".html", ".py", ".yaml"}
     requirements = (folder / "env" / "python" / "requirements.txt").read_text().split()
     assert all("==" in line for line in requirements)
     assert "http" not in "".join(requirements)
@@ -169,8 +180,8 @@ def test_bad_requests_over_a_socket(service: Running, rows: list[dict[str, Any]]
 
 def test_streamed_body_is_capped(service: Running) -> None:
     """A chunked body of 100 MB without a length is refused, and is never held in memory."""
-    family = psutil.Process(service.server.process.pid).children(recursive=True)
-    before = sum(process.memory_info().rss for process in family)
+    process = psutil.Process(service.server.process.pid)
+    before = process.memory_info().rss
     connection = http.client.HTTPConnection(service.server.host, service.server.port, timeout=30)
     headers = {"content-type": "application/json", "x-api-key": KEY}
     try:
@@ -180,7 +191,7 @@ def test_streamed_body_is_capped(service: Running) -> None:
         assert (reply.status, json.loads(reply.read())["code"]) == (413, "body_too_large")
     finally:
         connection.close()
-    assert sum(process.memory_info().rss for process in family) - before < 30_000_000
+    assert process.memory_info().rss - before < 30_000_000
 
 
 def test_metrics_are_ours_and_write_no_files(service: Running) -> None:
@@ -192,6 +203,164 @@ def test_metrics_are_ours_and_write_no_files(service: Running) -> None:
     assert "customers" not in text
     left = bento.home(service.place) / "prometheus_multiproc_dir"
     assert not left.exists() or not list(left.iterdir())
+
+
+SWAPS = 20 if os.environ.get("PERENNIAL_TEST_ALL") else 1
+
+
+def test_versions_are_swapped_without_a_failed_request(
+    service: Running, rows: list[dict[str, Any]]
+) -> None:
+    """Connections that are kept open ask on and on while the process behind the socket changes."""
+    body = json.dumps({"rows": rows[:1]}).encode()
+    headers = {"content-type": "application/json", "x-api-key": KEY}
+    server, done = service.server, threading.Event()
+    answered: list[int] = []
+
+    def ask_on() -> None:
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+        while not done.is_set():
+            connection.request("POST", "/predict", body, headers)
+            reply = connection.getresponse()
+            reply.read()  # connects anew by itself where the reply said that it would close
+            answered.append(reply.status)
+            time.sleep(0.005)
+        connection.close()
+
+    with ThreadPoolExecutor(4) as clients:
+        asking = [clients.submit(ask_on) for _ in range(4)]
+        try:
+            for _ in range(SWAPS):
+                before = server.process.pid
+                server.swap(service.made.bento)
+                assert server.process.pid != before
+                assert not psutil.pid_exists(before)
+        finally:
+            done.set()
+        for one in asking:
+            one.result()
+    assert len(answered) >= (20_000 if SWAPS > 1 else 200)
+    assert set(answered) == {200}
+
+
+def test_a_worker_that_is_killed_is_started_again(
+    service: Running, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who connects meanwhile waits; one that ends at once is given up."""
+    before, server = service.server.process.pid, service.server
+    monkeypatch.setattr("serving.serve._LASTS_SECONDS", 0.0)
+    server.process.kill()
+    with ThreadPoolExecutor(1) as client:
+        waiting = client.submit(service.rows, "/predict", rows[:1])
+        server.keep(30)
+        assert len(waiting.result()["predictions"]) == 1
+    assert server.process.pid != before
+    assert server.keep(0.01) is None
+    monkeypatch.setattr("serving.serve._LASTS_SECONDS", 1e9)
+
+
+def test_changed_files_are_noticed_while_serving(service: Running) -> None:
+    """`/readyz` tells; what is served stays what was signed."""
+    model = service.made.bundle / "model.ubj"
+    good, place = model.read_bytes(), service.place
+    health = Health(service.made.bundle.parent, place.keys, date(2026, 1, 1))
+    try:
+        assert health.told["intact"]
+        model.write_bytes(good[:-1] + b"!")
+        health.look()
+        assert not health.told["intact"]
+        assert service.ask("GET", "/model")[0] == 200
+    finally:
+        health.close()
+        model.write_bytes(good)
+    told = json.loads(service.ask("GET", "/readyz", key="")[2])
+    assert told["ready"]
+    assert told["intact"]
+    assert told["profiles_age_days"] is None
+
+
+def test_several_answer_below_their_names(service: Running, rows: list[dict[str, Any]]) -> None:
+    """One process, one guard, installed code whose golden answers were replayed."""
+    server = Server(service.place, service.made.bento, also=(service.made.bento,))
+    try:
+        server.wait_ready()
+        both = replace(service, server=server)
+        answers = both.rows("/churn/predict", rows)["predictions"]
+        assert answers == service.rows("/predict", rows)["predictions"]
+        told = json.loads(both.ask("GET", "/readyz", key="")[2])
+        assert told["churn"]["intact"]
+        assert both.ask("GET", "/churn/metrics")[0] == 200
+        assert b"openapi.json" in both.ask("GET", "/churn/docs")[2]
+        for path in ("/predict", "/clv/predict", "/churn/livez", "/churn", "/churn/"):
+            assert both.ask("GET", path)[0] == 404
+    finally:
+        server.stop()
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from features.settings import Workspace
+from serving.serve import Server, Tls
+place = Workspace.model_validate_json(sys.argv[1])
+folder = Path(sys.argv[3])
+server = Server(place, sys.argv[2], tls=Tls(folder / "certificate.pem", folder / "private.pem"))
+server.wait_ready()
+print(server.port, server.process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_parent_leaves_no_service_behind(service: Running, tmp_path: Path) -> None:
+    """Over TLS too: the process that answers goes when the one that started it is killed."""
+    certify(tmp_path)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, service.place.model_dump_json(), service.made.bento,
+         str(tmp_path)], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(bento.__file__).parents[1])},
+    )  # fmt: skip
+    try:
+        assert parent.stdout is not None
+        port, pid = map(int, parent.stdout.readline().split())
+        trusted = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+        connection = http.client.HTTPSConnection("127.0.0.1", port, context=trusted, timeout=30)
+        connection.request("GET", "/readyz")
+        reply = connection.getresponse()
+        assert (reply.status, json.loads(reply.read())["ready"]) == (200, True)
+        connection.close()
+        plain = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        plain.request("GET", "/readyz")
+        with pytest.raises((OSError, http.client.HTTPException)):
+            plain.getresponse()
+        plain.close()
+        parent.kill()
+        psutil.Process(pid).wait(30)
+    finally:
+        parent.kill()
+        parent.wait()
+        assert parent.stdout is not None
+        parent.stdout.close()
+
+
+def certify(folder: Path) -> None:
+    """A certificate of this machine, signed by itself."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "here")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name)
+        .public_key(private.public_key()).serial_number(1)
+        .not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(private, hashes.SHA256())
+    )  # fmt: skip
+    pem, none = serialization.Encoding.PEM, serialization.NoEncryption()
+    (folder / "certificate.pem").write_bytes(made.public_bytes(pem))
+    key = private.private_bytes(pem, serialization.PrivateFormat.PKCS8, none)
+    (folder / "private.pem").write_bytes(key)
 
 
 def test_tampered_model_does_not_start(

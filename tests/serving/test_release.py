@@ -10,6 +10,7 @@ import pytest
 from features.errors import ConfigError, DataError
 from serving import base, keys, release
 from serving.release import BUNDLE, SIGNATURE, STATEMENT, Release
+from tests.serving.asgi import ask
 from tests.serving.conftest import Made
 from training.keys import signing_key
 
@@ -154,4 +155,4 @@ def test_service_with_unreadable_api_keys_refuses(
     monkeypatch.setenv(keys.ENV, str(released / "nowhere"))
     with pytest.raises(ConfigError, match="API key file cannot be read"):
         base.open_release(base.new_app(), released, task="churn")
-    assert base.guarded(base.new_app()).key_hashes == ()
+    assert ask(base.guarded(base.new_app()), "GET", "/model").status == 401

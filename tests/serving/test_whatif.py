@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving import base, kept
+from serving.access import Access
 from serving.guard import Guard
+from serving.keys import ALL
 from serving.release import Release
 from tests.serving.asgi import JSON, ask, post
 from tests.serving.bad import SECRET
@@ -18,7 +20,7 @@ from tests.serving.conftest import NAMES, as_rows, random_rows
 from training.supervised.bundle import Bundle
 
 ANN, BOB = ((b"x-api-key", name) for name in (b"ann", b"bob"))
-HASHES = [hashlib.sha256(key).digest() for _, key in (ANN, BOB)]
+ACCESS = Access({hashlib.sha256(key).digest(): ALL for _, key in (ANN, BOB)})
 
 
 def sent(app: Guard, path: str, body: Any, *headers: Any) -> Any:
@@ -31,7 +33,7 @@ def sent(app: Guard, path: str, body: Any, *headers: Any) -> Any:
 @pytest.fixture
 def app(bundle: Bundle, statement: Release) -> Guard:
     """A service with two keys."""
-    return Guard(base.make_app(bundle, statement), base.RULES, HASHES)
+    return Guard(base.make_app(bundle, statement), base.RULES, ACCESS)
 
 
 def test_a_prediction_is_explained_later(app: Guard) -> None:

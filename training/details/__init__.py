@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from features.schema import FeatureColumn
 from features.settings import Strict
-from training.contract import Floats, Model, stated
+from training.contract import Floats, Model
+from training.sentences import Language, meaning, moved, say, stater
 
 DETAILS = "training.details"
 """The package that ``use:`` of a task's details is resolved in."""
@@ -77,15 +78,23 @@ class Factors:
     factors: tuple[Factor, ...]
 
 
-def factor_sentence(factor: Factor, i: int, unit: str) -> str:
+def factor_sentence(factor: Factor, i: int, unit: str, language: Language = "en") -> str:
     """What row ``i`` has of it, such as ``value of an order is 31 (usual 24): adds 12.00 EUR``."""
-    value, usual = float(factor.value[i]), factor.usual
-    moved = adds(float(factor.contribution[i]), unit)
-    return f"{factor.meaning} is {value:.3g} (usual {usual:.3g}): {moved}"
+    return say(
+        "factor", language, what=meaning(factor.meaning, language),
+        value=f"{float(factor.value[i]):.3g}", usual=f"{factor.usual:.3g}",
+        moved=moved(float(factor.contribution[i]), unit, language),
+    )  # fmt: skip
 
 
 def column_sentences(
-    factor: Factor, i: int, columns: Sequence[FeatureColumn], values: Floats, unit: str, top: int
+    factor: Factor,
+    i: int,
+    columns: Sequence[FeatureColumn],
+    values: Floats,
+    unit: str,
+    top: int,
+    language: Language = "en",
 ) -> list[str]:
     """The ``top`` columns that make most of its contribution, each with what it adds or takes.
 
@@ -93,19 +102,17 @@ def column_sentences(
     ----------
     values
         Row ``i`` as the model sees it, shape (n_features,).
-    """
-    moved = factor.by_column[i]
-    largest = np.argsort(-np.abs(moved), kind="stable")[:top]
+    """  # fmt: skip
+    added = factor.by_column[i]
+    largest = np.argsort(-np.abs(added), kind="stable")[:top]
     return [
-        f"{stated(columns[j], unit, values[j])}: {adds(float(moved[j]), unit)}"
+        say(
+            "moved", language, said=stater(columns[j], unit, language)(float(values[j])),
+            moved=moved(float(added[j]), unit, language),
+        )
         for j in largest
-        if moved[j] != 0.0
-    ]
-
-
-def adds(moved: float, unit: str) -> str:
-    """Such as ``adds 12.00 EUR``."""
-    return f"{'adds' if moved >= 0 else 'takes'} {abs(moved):,.2f} {unit}"
+        if added[j] != 0.0
+    ]  # fmt: skip
 
 
 class Details(Protocol):

@@ -21,10 +21,10 @@ from training import categories
 from training.arrays import packed, unpacked
 from training.bundle import ANSWER, Facts, Recorded, Shown, Typed, write_files
 from training.contract import Explanation, Floats, matrix
-from training.lifecycle import words
 from training.lifecycle.chain import Chain
 from training.lifecycle.sequences import Ints, codes_of, counts_of, words_of_levels
 from training.lifecycle.stages import Rules, Stage, time_in
+from training.sentences import Language, meaning, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,20 +190,24 @@ class LifecycleBundle:
         made = pd.DataFrame(flat, index=X.index, columns=[name for name, _ in self.outputs])
         return made.astype({"periods_in_stage": "float64"})
 
-    def reasons(self, found: Explanation, row: int) -> list[tuple[int, str]]:
+    def reasons(
+        self, found: Explanation, row: int, language: Language = "en"
+    ) -> list[tuple[int, str]]:
         """Columns of an explained row by falling contribution, each with its sentence."""
         moved, counts = found.contributions[row], np.take(found.values, row, axis=0)
         order = np.argsort(-np.abs(moved), kind="stable").tolist()
-        return [(j, self._reason(j, float(counts[j]), float(moved[j]))) for j in order]
+        return [(j, self._reason(j, float(counts[j]), float(moved[j]), language)) for j in order]
 
-    def _reason(self, j: int, count: float, moved: float) -> str:
+    def _reason(self, j: int, count: float, moved: float, language: Language) -> str:
         name = self.answer.observables[j * len(self.answer.observables) // len(self.columns)]
         edges = self.answer.observe.get(name)
-        said = "not observed" if np.isnan(count) else f"{count:.0f}"
+        said = say("not observed", language) if np.isnan(count) else f"{count:.0f}"
         if edges and not np.isnan(count):
             level = int(np.searchsorted(edges, count, side="right"))
             said = words_of_levels(edges)[level]
-        return words.reason(self.answer.columns[j].meaning, said, moved)
+        way = "for state" if moved > 0 else "for next" if moved < 0 else "for neither"
+        what = meaning(self.answer.columns[j].meaning, language)
+        return say(way, language, what=what, value=said)
 
     def reasons_frame(self, X: "pd.DataFrame", top: int) -> list[list[str]]:
         """For each row the ``top`` largest contributions, each as a short sentence."""
@@ -224,6 +228,11 @@ class LifecycleBundle:
         """The golden rows and their answers."""
         assert self.golden is not None, "a written bundle has golden rows"
         return self.golden
+
+    @property
+    def sample(self) -> tuple[Floats, Floats]:
+        """The golden rows and their margins: who it was learned for."""
+        return self.recorded_answers["X"], self.recorded_answers["margin"]
 
     def replay(self) -> float:
         """Largest difference between the golden answers and today's, over all their numbers."""

@@ -59,9 +59,3 @@ def sentence(name: str, facts: Mapping[str, float], period_days: int) -> str:
         f"{name}: {facts['share']:.0%} of customers, stays {facts['dwell']:.1f} periods of "
         f"{period_days} days, {facts['buying']:.0%} order in the next one"
     )
-
-
-def reason(meaning: str, level: str, contribution: float) -> str:
-    """What one observation says, as a short sentence."""
-    told = "for the state" if contribution > 0 else "for the runner-up"
-    return f"{meaning}: {level}, speaks {told if contribution else 'for neither'}"

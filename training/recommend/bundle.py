@@ -19,6 +19,7 @@ from features.errors import DataError
 from features.settings import Part
 from training.arrays import packed, unpacked
 from training.bundle import ANSWER, Facts, Recorded, Shown, Typed, write_files
+from training.contract import Floats
 from training.recommend.catalogue import Attributes, Demand
 from training.recommend.lists import KINDS
 from training.recommend.ranker import Ranker, RankerConfig
@@ -108,6 +109,13 @@ class ListsBundle:
         ]
         made = pd.DataFrame(lines, columns=[name for name, _ in self.outputs])
         return made.astype({"rank": "float64"})
+
+    @property
+    def sample(self) -> tuple[Floats, Floats]:
+        """No columns, as there are none, and the best scores of the golden lists."""
+        lists = [said["reply"]["items"] for said in self.golden]
+        best = [items[0]["score"] for items in lists if items]
+        return np.empty((len(best), 0)), np.array(best, dtype=np.float64)
 
     def reasons_frame(self, X: "pd.DataFrame", top: int) -> list[list[str]]:
         """For each line that :meth:`predict_frame` gives its sentence; there is one at most."""

@@ -25,6 +25,7 @@ from training.recommend.makers.linear import Linear
 from training.recommend.pick import Listed
 from training.recommend.recommender import TOGETHER, Recommender
 from training.recommend.tiers import step_up
+from training.sentences import Language, say, segment_name, verbs
 
 FAMILIES = {
     "own": "how often and how lately the customer had it",
@@ -67,7 +68,9 @@ class Reason:
     text: str
 
 
-def explain(recommender: Recommender, asked: Asked, made: Made, whole: bool) -> list[Reason]:
+def explain(
+    recommender: Recommender, asked: Asked, made: Made, whole: bool, language: Language = "en"
+) -> list[Reason]:
     """Reasons of the listed items.
 
     ``whole``: take the rankers' scores apart, too; else sentences and past purchases are all.
@@ -83,7 +86,7 @@ def explain(recommender: Recommender, asked: Asked, made: Made, whole: bool) -> 
     reasons = []
     for i, (maker, added) in enumerate(loudest(recommender, asked, made)):
         listed, score = items[i], sum(a for _, a in added)
-        text = sentence(recommender, asked, listed, added)
+        text = sentence(recommender, asked, listed, added, language)
         if listed.ranker == LINKS:
             reasons.append(Reason(0.0, {"goes_with": score}, maker, score, added, text))
             continue
@@ -123,72 +126,74 @@ def loudest(
 
 
 def sentence(
-    recommender: Recommender, asked: Asked, listed: Listed, parts: list[tuple[int, float]]
+    recommender: Recommender,
+    asked: Asked,
+    listed: Listed,
+    parts: list[tuple[int, float]],
+    language: Language = "en",
 ) -> str:
     """One reason in words, with numbers that are the customer's own where there are any."""
-    (buy, bought), past = recommender.said, asked.past
-    speaks = [h for h, a in parts if a > 0][:2]
+    past, speaks = asked.past, [h for h, a in parts if a > 0][:2]
+
+    def told(name: str, **values: object) -> str:
+        return say(name, language, **verbs(recommender.said, language), **values)
+
     if listed.step == CONTENT:
-        return f"described like {named(recommender, speaks)}"
+        return told("alike", items=named(recommender, speaks, language))
     if listed.ranker == LINKS:
-        return f"often {bought} together with {named(recommender, speaks)}"
+        return told("together", items=named(recommender, speaks, language))
     if asked.kind == UPSELL:
         own, upper = step_up(recommender, past)
         # Of all that it tops, the dearest: the smallest step.
         topped = own[upper[:, listed.item]]
         below = int(topped[np.argmax(recommender.prices[topped])])
         now, then = recommender.prices[[listed.item, below]]
-        return f"a step up from {named(recommender, [below])}: {now:.2f} instead of {then:.2f}"
+        items = named(recommender, [below], language)
+        return told("step up", items=items, now=f"{now:.2f}", then=f"{then:.2f}")
     ages = np.sort(past.age[past.item == listed.item])
     if len(ages) > 1:
-        every = float(ages[-1] - ages[0]) / (len(ages) - 1)
-        return f"you {buy} this every {_span(every)}; last time {_ago(ages[0])}"
+        every = _span(float(ages[-1] - ages[0]) / (len(ages) - 1), language)
+        return told("every", every=every, ago=_ago(ages[0], language))
     if len(ages):
-        return f"you {bought} this {_ago(ages[0])}"
-    return _of_the_item(recommender, asked, listed, speaks)
-
-
-def _of_the_item(
-    recommender: Recommender, asked: Asked, listed: Listed, speaks: Sequence[int]
-) -> str:
-    """Why an item that the customer never had."""
-    (buy, bought), demand, past = recommender.said, recommender.shelf.demand, asked.past
-    season, now = int(demand.season[listed.item]), int(demand.buyers_30[listed.item])
+        return told("had", ago=_ago(ages[0], language))
+    demand = recommender.shelf.demand
     if listed.step == SEASON:
-        return f"in season: {season} customers {bought} it in these weeks last year"
+        return told("season", count=int(demand.season[listed.item]))
     if listed.step == SEGMENT:
-        segment = demand.segments[asked.segment or 0]
-        return f"{listed.score:.0f} customers of {segment} {bought} it in the last 90 days"
+        segment = segment_name(demand.segments[asked.segment or 0], language)
+        return told("segment", count=int(listed.score), segment=segment)
     if listed.step == POPULAR:
-        return f"{int(demand.buyers_90[listed.item])} customers {bought} it in the last 90 days"
+        return told("popular", count=int(demand.buyers_90[listed.item]), days=90)
     if speaks:
-        return f"goes with {named(recommender, speaks)}, which you {bought}"
+        return told("goes with", items=named(recommender, speaks, language))
     attributes = recommender.shelf.attributes
     category = attributes.category
     known = category[listed.item] >= 0
     if known and (category[past.item] == category[listed.item]).any():
-        return f"from {attributes.categories[listed.item]}, where you {buy}"
-    return f"{now} customers {bought} it in the last 30 days"
+        return told("category", category=attributes.categories[listed.item])
+    return told("popular", count=int(demand.buyers_30[listed.item]), days=30)
 
 
-def named(recommender: Recommender, items: Sequence[int]) -> str:
+def named(recommender: Recommender, items: Sequence[int], language: Language = "en") -> str:
     """Names of items, codes where there are none."""
     attributes = recommender.shelf.attributes
     words = [
         (attributes.names[i] if attributes.names else "") or attributes.products[i] for i in items
     ]
-    return " and ".join(words)
+    return say("and", language).join(words)
 
 
-def _span(days: float) -> str:
-    if days < 2 * WEEK:
-        return f"{max(days, 1):.0f} days" if days >= 1.5 else "day"
-    return f"{days / WEEK:.0f} weeks" if days < 120 else f"{days / 30.4:.0f} months"
-
-
-def _ago(days: float) -> str:
-    if days < 1:
-        return "today"
+def _span(days: float, language: Language) -> str:
     if days < 1.5:
-        return "yesterday"
-    return f"{_span(days)} ago"
+        return say("day", language)
+    if days < 2 * WEEK:
+        return say("days", language, n=f"{days:.0f}")
+    if days < 120:
+        return say("weeks", language, n=f"{days / WEEK:.0f}")
+    return say("months", language, n=f"{days / 30.4:.0f}")
+
+
+def _ago(days: float, language: Language) -> str:
+    if days < 1.5:
+        return say("today" if days < 1 else "yesterday", language)
+    return say("ago", language, span=_span(days, language))

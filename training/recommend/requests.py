@@ -19,6 +19,7 @@ from training.recommend.lists import (
 )
 from training.recommend.pick import Listed, Rules
 from training.recommend.recommender import Recommender
+from training.sentences import Language, meaning
 
 Reply = dict[str, Any]
 WITH_BASKET = "{0} together with what is in the basket, or was {0} last"
@@ -47,7 +48,10 @@ class Catalogue:
 
 
 def answer(
-    recommender: Recommender, body: Mapping[str, Any] | ListRequest, explained: bool = False
+    recommender: Recommender,
+    body: Mapping[str, Any] | ListRequest,
+    explained: bool = False,
+    language: Language = "en",
 ) -> Reply:
     """The reply to a request.
 
@@ -68,7 +72,7 @@ def answer(
         warnings.append(
             f"{len(catalogue.unknown)} product(s) are not in the catalogue and left out"
         )
-    said = reasons.explain(recommender, asked, made, explained)
+    said = reasons.explain(recommender, asked, made, explained, language)
     return {
         "list": request.list,
         "step": _step(
@@ -76,7 +80,7 @@ def answer(
         ),
         "items": [
             {"rank": rank, **_item(recommender, listed), "reason": reason.text}
-            | (_explained(recommender, listed, reason) if explained else {})
+            | (_explained(recommender, listed, reason, language) if explained else {})
             for rank, (listed, reason) in enumerate(zip(made.items, said, strict=True), 1)
         ],
         "filtered": [{"rule": rule, "items": count} for rule, count in made.filtered.items()],
@@ -211,14 +215,20 @@ def _item(recommender: Recommender, listed: Listed) -> dict[str, Any]:
     }
 
 
-def _explained(recommender: Recommender, listed: Listed, reason: reasons.Reason) -> dict[str, Any]:
+def _explained(
+    recommender: Recommender, listed: Listed, reason: reasons.Reason, language: Language
+) -> dict[str, Any]:
     products = recommender.shelf.attributes.products
     total = reason.base + sum(reason.contributions.values())
     return {
         "base": reason.base,
         "sum_check": abs(total - listed.score),
         "contributions": [
-            {"family": name, "contribution": value, "text": reasons.FAMILIES[name]}
+            {
+                "family": name,
+                "contribution": value,
+                "text": meaning(reasons.FAMILIES[name], language),
+            }
             for name, value in sorted(reason.contributions.items(), key=lambda p: -abs(p[1]))
         ],
         "maker": reason.maker,

@@ -20,8 +20,8 @@ from training import categories
 from training.arrays import packed, unpacked
 from training.bundle import ANSWER, Facts, Recorded, Shown, Typed, write_files
 from training.contract import Explanation, Floats, matrix
-from training.segments import words
-from training.segments.segmentation import Assigned, Segmentation
+from training.segments.segmentation import Assigned, Change, Segmentation
+from training.sentences import Language, meaning, say, segment_name, stater
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,12 +148,33 @@ class SegmentsBundle:
     def _read(self, X: "pd.DataFrame") -> Floats:
         return matrix(categories.encoded(X, self.answer.columns), self.columns)
 
-    def reasons(self, found: Explanation, row: int) -> list[tuple[int, str]]:
+    def reasons(
+        self, found: Explanation, row: int, language: Language = "en"
+    ) -> list[tuple[int, str]]:
         """Columns of an explained row by falling contribution, each with its sentence."""
         moved, known = found.contributions[row], np.take(found.values, row, axis=0)
         order = np.argsort(-np.abs(moved), kind="stable").tolist()
         columns, currency = self.answer.columns, self.answer.currency
-        return [(j, words.reason(columns[j], known[j], moved[j], currency)) for j in order]
+        ways = [say(name, language) for name in ("for other", "for none", "for own")]
+        return [
+            (j, stater(columns[j], currency, language)(known[j]) + ways[1 + int(np.sign(moved[j]))])
+            for j in order
+        ]
+
+    @property
+    def sample(self) -> tuple[Floats, Floats]:
+        """The golden rows and their margins: who it was learned for."""
+        return self._golden.X, self._golden.margin
+
+    def change_said(self, change: Change, language: Language = "en") -> str:
+        """The least change of one column that moves a customer, in words."""
+        column = next(k for k in self.answer.columns if k.name == change.column)
+        state = stater(column, self.answer.currency, language, means=False)
+        to = self.answer.segments[change.segment]
+        return say(
+            "change", language, what=meaning(column.meaning, language), now=state(change.before),
+            then=state(change.after), id=to.id, name=segment_name(to.name, language),
+        )  # fmt: skip
 
     def reasons_frame(self, X: "pd.DataFrame", top: int) -> list[list[str]]:
         """For each row the ``top`` largest contributions, each as a short sentence."""

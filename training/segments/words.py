@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from features.schema import FeatureColumn
 from training.contract import Floats
 
 NOTABLE, STRONG = 0.35, 1.5
@@ -70,20 +69,3 @@ def sentence(name: str, facts: Mapping[str, float], horizon_days: int) -> str:
         f"{name}: {facts['share']:.0%} of customers, {facts['value_share']:.0%} of value, "
         f"{facts['buying']:.0%} bought in the following {horizon_days} days"
     )
-
-
-def reason(column: FeatureColumn, value: float, contribution: float, currency: str) -> str:
-    """What a column adds to the margin, as a short sentence."""
-    way = "speaks for the segment" if contribution > 0 else "speaks for the runner-up"
-    told = way if contribution else "says nothing here"
-    return f"{column.meaning} is {said(column, value, currency)}: {told}"
-
-
-def said(column: FeatureColumn, value: float, currency: str) -> str:
-    """A value with its unit; what a missing one says."""
-    if np.isnan(value):
-        return f"unknown ({column.missing})"
-    if column.dtype == "string":
-        return column.levels[int(value)]
-    unit = {"ratio": "", "currency": currency}.get(column.unit, column.unit)
-    return f"{value:,.2f}".rstrip("0").rstrip(".") + (f" {unit}" if unit else "")

@@ -172,6 +172,12 @@ class Bundle:
         told = self.tell(rows, answers, scores)
         return pd.DataFrame({self.answer.output: answers, "score": scores, **told}, index=X.index)
 
+    @property
+    def sample(self) -> tuple[Floats, Floats]:
+        """The golden rows and their scores: who it was shown to work for."""
+        assert self.golden is not None, "a written bundle has golden rows"
+        return self.golden.X, self.golden.score
+
     def reasons_frame(self, X: "pd.DataFrame", top: int) -> list[list[str]]:
         """The largest contributions of each row in words; a frame as for :meth:`predict_frame`."""
         coded = categories.encoded(X, self.answer.columns)

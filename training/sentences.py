@@ -1,0 +1,137 @@
+"""The sentences that explain answers, of every family, in English and Chinese.
+
+A template is one line here, in both languages. What it says of a column is the column's own
+``meaning``; :mod:`training.chinese` has the Chinese of those that the shipped sets declare, and a
+meaning that is not there is said in English.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal
+
+from features.schema import FeatureColumn
+from training import chinese
+
+Language = Literal["en", "zh"]
+_TEMPLATES = {
+    "is": ("{what} is {value}", "{what}为{value}"),
+    "unknown": ("unknown ({why})", "未知（{why}）"),
+    "raises": (": raises the score", "：推高得分"),
+    "lowers": (": lowers the score", "：拉低得分"),
+    "factor": (
+        "{what} is {value} (usual {usual}): {moved}",
+        "{what}为{value}（通常{usual}）：{moved}",
+    ),
+    "moved": ("{said}: {moved}", "{said}：{moved}"),
+    "adds": ("adds {amount} {unit}", "增加{amount} {unit}"),
+    "takes": ("takes {amount} {unit}", "减少{amount} {unit}"),
+    "for own": (": speaks for the segment", "：支持所在分群"),
+    "for other": (": speaks for the runner-up", "：支持次近分群"),
+    "for none": (": says nothing here", "：在此没有影响"),
+    "change": (
+        "{what} at {then} instead of {now} would mean {id} ({name})",
+        "{what}若由{now}变为{then}，则归入{id}（{name}）",
+    ),
+    "for state": ("{what}: {value}, speaks for the state", "{what}：{value}，支持该状态"),
+    "for next": ("{what}: {value}, speaks for the runner-up", "{what}：{value}，支持次选状态"),
+    "for neither": ("{what}: {value}, speaks for neither", "{what}：{value}，两者皆不支持"),
+    "not observed": ("not observed", "未观测到"),
+    "together": ("often {bought} together with {items}", "常与{items}一起{buy}"),
+    "step up": (
+        "a step up from {items}: {now} instead of {then}",
+        "比{items}更高一档：{now}，而非{then}",
+    ),
+    "every": (
+        "you {buy} this every {every}; last time {ago}", "您每{every}{buy}一次；上一次在{ago}",
+    ),
+    "had": ("you {bought} this {ago}", "您在{ago}{buy}过此商品"),
+    "season": (
+        "in season: {count} customers {bought} it in these weeks last year",
+        "当季：去年同期有{count}位客户{buy}过",
+    ),
+    "popular": (
+        "{count} customers {bought} it in the last {days} days", "近{days}天有{count}位客户{buy}过",
+    ),
+    "goes with": ("goes with {items}, which you {bought}", "与您{buy}过的{items}相配"),
+    "alike": ("described like {items}", "与{items}描述相近"),
+    "segment": (
+        "{count} customers of {segment} {bought} it in the last 90 days",
+        "近90天{segment}中有{count}位客户{buy}过",
+    ),
+    "category": ("from {category}, where you {buy}", "来自您常{buy}的{category}"),
+    "and": (" and ", "和"),
+    "day": ("day", "天"),
+    "days": ("{n} days", "{n}天"),
+    "weeks": ("{n} weeks", "{n}周"),
+    "months": ("{n} months", "{n}个月"),
+    "today": ("today", "今天"),
+    "yesterday": ("yesterday", "昨天"),
+    "ago": ("{span} ago", "{span}前"),
+}  # fmt: skip
+
+
+def say(name: str, language: Language, /, **values: object) -> str:
+    """A template with its values."""
+    return _TEMPLATES[name][language == "zh"].format(**values)
+
+
+def meaning(text: str, language: Language) -> str:
+    """What a column or factor means."""
+    return chinese.meaning(text) if language == "zh" else text
+
+
+def segment_name(text: str, language: Language) -> str:
+    """The name of a segment; names that a person gave stay as they are."""
+    return chinese.name(text) if language == "zh" else text
+
+
+def verbs(said: tuple[str, str], language: Language) -> dict[str, str]:
+    """What customers do with an item, for templates."""
+    zh = chinese.VERBS.get(said[0], said[0])
+    return {"buy": zh, "bought": zh} if language == "zh" else {"buy": said[0], "bought": said[1]}
+
+
+def number(value: float) -> str:
+    """Two decimals at most, thousands parted."""
+    text = f"{value:,.2f}"
+    return text[:-3] if text.endswith(".00") else text.removesuffix("0")
+
+
+@lru_cache(maxsize=4096)
+def stater(
+    column: FeatureColumn, currency: str, language: Language, means: bool = True
+) -> Callable[[float], str]:
+    """What says a value of a column, such as ``time since the last order is 71 days``.
+
+    Parameters
+    ----------
+    currency
+        ISO 4217 code of amounts: columns name none, since they serve any source.
+    means
+        Whether the meaning goes before it; else the value with its unit alone.
+    """
+    what = meaning(column.meaning, language)
+    before, _, after = (
+        say("is", language, what=what, value="\0").partition("\0") if means else ("", "", "")
+    )
+    why = chinese.missing(column.missing) if language == "zh" else column.missing
+    unknown = f"{before}{say('unknown', language, why=why)}{after}"
+    named = {"ratio": "", "currency": currency}.get(column.unit, column.unit)
+    named = chinese.UNITS.get(named, named) if language == "zh" else named
+    after = f" {named}{after}" if named else after
+
+    def state(value: float) -> str:
+        if math.isnan(value):
+            return unknown
+        if column.dtype == "string":
+            return f"{before}{column.levels[int(value)]!r}"
+        return f"{before}{number(value)}{after}"
+
+    return state
+
+
+def moved(value: float, unit: str, language: Language) -> str:
+    """Such as ``adds 12.00 EUR``."""
+    way = "adds" if value >= 0 else "takes"
+    return say(way, language, amount=f"{abs(value):,.2f}", unit=unit)
