@@ -41,7 +41,10 @@ from training.segments.segmentation import learn
 from training.segments.stability import bootstrap
 
 SWITCHES = "{order_lines: {net_returns: false, rules: {not_a_product: {then: keep}}}}"
-SHOWN = ["buying_auc", "eta_squared", "eta_squared_log", "bootstrap_ari", "relearned_ari", "stayed"]
+SHOWN = [
+    "buying_auc", "eta_squared", "eta_squared_log", "bootstrap_ari", "relearned_ari", "stayed",
+    "smallest_share",
+]  # fmt: skip
 
 
 def pipeline(folder: Path, work: Path) -> tuple[Path, Path, Path]:

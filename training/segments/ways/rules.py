@@ -90,7 +90,7 @@ class RulesConfig(Strict):
                         raise ValueError(f"rule {rule.name!r}: {name} holds words, name some")
                 elif (
                     spelled or len(asked) != 2 or name not in cuts
-                    or not 0 <= asked[0] <= asked[1] <= bands
+                    or not 0 <= int(asked[0]) <= int(asked[1]) <= bands
                 ):  # fmt: skip
                     raise ValueError(
                         f"rule {rule.name!r}: {name} has {bands} band(s), not {list(asked)}"
@@ -154,17 +154,19 @@ class Rules:
 
     def _bands(self, space: Space, Z: Floats, j: int, name: str) -> list["Band"]:
         """From the highest down: a value on an edge is as near to both, and belongs above it."""
+        edges: Sequence[float]
+        said: Sequence[int | str]
         if name in self.config.words:
-            edges, said = _around(space.words(j), self.config.named(name))
+            edges, words = _around(space.words(j), self.config.named(name))
+            said = [UNKNOWN, *words]
         else:
-            edges = self._edges(space, Z, j, name)
-            said = list(range(1, len(edges) + 2))
-        unknown = UNKNOWN if name in self.config.words else 0
+            edges = self._edges(space, Z, j, name).tolist()
+            said = range(len(edges) + 2)
         lowest = float(space.missing[j]) + APART / 2
         bounds = [-np.inf, lowest, *edges, np.inf]
         return [
             Band(label, low, high)
-            for label, (low, high) in zip([unknown, *said], pairwise(bounds), strict=True)
+            for label, (low, high) in zip(said, pairwise(bounds), strict=True)
         ][::-1]
 
     def _edges(self, space: Space, Z: Floats, j: int, name: str) -> Floats:
