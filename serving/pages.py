@@ -54,7 +54,7 @@ class Pages:
     @property
     def handlers(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
         """Path -> handler of each page; customers are shown for answers that are one number."""
-        pages = {"/page": self.model}
+        pages: dict[str, Callable[[Request], Awaitable[Response]]] = {"/page": self.model}
         return pages | ({"/customer": self.customer} if isinstance(self.bundle, Bundle) else {})
 
     async def model(self, request: Request) -> Response:

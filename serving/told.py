@@ -85,7 +85,10 @@ class ServedReply(Head):
 class ToldBundle(Protocol):
     """What a bundle of such answers promises."""
 
-    answer: Any
+    @property
+    def answer(self) -> Any:
+        """What it answers."""
+        ...
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import uvicorn
@@ -107,7 +108,7 @@ def main() -> None:
     if given.tag:
         import bentoml
 
-        service = bentoml.load(given.tag)
+        service: Any = bentoml.load(given.tag)
         service()
         guard = base.guarded(vars(sys.modules[service.inner.__module__])["app"])
     else:

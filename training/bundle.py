@@ -27,7 +27,7 @@ from features.errors import DataError
 from features.schema import FeatureColumn
 from features.settings import Strict, Workspace
 from features.store import write_synced
-from training.contract import Kind
+from training.contract import Floats, Kind
 from training.keys import verifying_key
 
 if TYPE_CHECKING:
@@ -111,6 +111,11 @@ class Loaded(Protocol):
     @property
     def outputs(self) -> Sequence[Typed]:
         """Columns that ``predict_frame`` gives."""
+        ...
+
+    @property
+    def sample(self) -> tuple[Floats, Floats]:
+        """Golden rows, shape (n_rows, n_features), and their scores: who it was learned for."""
         ...
 
     def predict_frame(self, X: "pd.DataFrame") -> "pd.DataFrame":

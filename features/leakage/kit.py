@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features import columns as c
-from features.compute import KEYS, FeatureSet, compute
+from features.compute import FeatureSet, compute
 from features.engine import connect
 from features.errors import DataError
 from features.leakage.worlds import World
@@ -23,6 +23,7 @@ from features.once import once
 from features.passes import Passes
 from features.schema import FeatureColumn
 from features.views import View
+from features.wide import KEYS
 
 STRANGER = 4_000_000_000_000_000_000
 """A customer of whom there is no row, asked about beside the others."""

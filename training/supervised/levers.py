@@ -16,8 +16,9 @@ from pydantic import Field
 from features.errors import ConfigError
 from features.schema import FeatureColumn
 from features.settings import Strict
-from training.contract import Floats, stated
+from training.contract import Floats
 from training.report import Section
+from training.sentences import stater
 
 if TYPE_CHECKING:
     from training.supervised.bundle import Bundle
@@ -111,11 +112,9 @@ def sentences(
         then, column = float(found[name].answers[i]), columns[name]
         if then == now:
             continue
-        currency, value = bundle.answer.currency, X[i, bundle.columns.index(name)]
-        was = stated(column, currency, value)
-        to = stated(column, currency, float(found[name].to[i])).removeprefix(
-            f"{column.meaning} is "
-        )
+        currency, value = bundle.answer.currency, float(X[i, bundle.columns.index(name)])
+        was = stater(column, currency, "en")(value)
+        to = stater(column, currency, "en", means=False)(float(found[name].to[i]))
         said.append(f"{was}; with {to}, {then:.3f} would be answered instead of {now:.3f}")
     return said
 
