@@ -24,7 +24,7 @@ from training.categories import words
 from training.contract import Floats, reasons
 from training.details import column_sentences, factor_sentence
 from training.sentences import Language
-from training.supervised import themes
+from training.supervised import levers, themes
 from training.supervised.bundle import Bundle
 
 TOP_REASONS = 3
@@ -175,6 +175,7 @@ class Endpoints:
         answers, scores = (column.tolist() for column in numbers)
         found = self.bundle.explain(X)
         made = self._made(X, *numbers, language)
+        could = levers.sentences(self.bundle, X, TOP_REASONS, language) if answer.levers else []
         # reasons() sorts by size and leaves out what moves nothing: that comes last here too.
         orders = np.argsort(-np.abs(found.contributions), axis=1, kind="stable").tolist()
         texts = reasons(answer.columns, answer.currency, found, len(names), language)
@@ -192,6 +193,7 @@ class Endpoints:
                 "sum_check": abs(total - scores[i]),
                 **({"value": made[i]} if made else {}),
                 "reasons": texts[i][:TOP_REASONS],
+                **({"levers": could[i]} if could else {}),
                 "themes": dict(zip(names_of_themes, by_theme[i], strict=True)),
                 "contributions": [
                     {

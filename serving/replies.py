@@ -98,6 +98,9 @@ class ModelReply(BaseModel):
     request_id: str
 
 
+LEVERS = "the answer with other values of what the business can move: an association, no cause"
+
+
 def reply_types(answer: Answer) -> tuple[type[BaseModel], type[BaseModel]]:
     """Types of the replies of ``/predict`` and ``/explain``, with the bundle's own output name."""
     head: dict[str, Any] = {
@@ -138,6 +141,7 @@ def reply_types(answer: Answer) -> tuple[type[BaseModel], type[BaseModel]]:
             "sum_check": _said(float, "|base + contributions - score|"),
             **({"value": _said(_made(answer), "what makes the value")} if valued else {}),
             "reasons": _said(list[str], "the largest contributions in words"),
+            **({"levers": _said(list[str], LEVERS)} if answer.levers else {}),
             "themes": _said(dict[str, float], "contributions by theme; base + themes = score"),
             "contributions": _said(_list(contribution), "all columns, largest first"),
         },

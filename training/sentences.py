@@ -60,6 +60,10 @@ _TEMPLATES = {
         "近90天{segment}中有{count}位客户{buy}过",
     ),
     "category": ("from {category}, where you {buy}", "来自您常{buy}的{category}"),
+    "lever": (
+        "{was}; with {to}, {then} would be answered instead of {now}",
+        "{was}；若为{to}，则答案为{then}，而非{now}",
+    ),
     "and": (" and ", "和"),
     "day": ("day", "天"),
     "days": ("{n} days", "{n}天"),

@@ -1,11 +1,14 @@
 """What would move an answer, by trying every value by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from features.errors import ConfigError
 from tests.training import samples
-from training.supervised.levers import Levers, LeversConfig, moves, section, sentences, table
+from training.supervised.lever_report import section, table
+from training.supervised.levers import Levers, LeversConfig, moves, sentences
 
 MOVED = samples.COLUMNS[:2]
 
@@ -41,9 +44,12 @@ def test_told_in_words_and_numbers() -> None:
     levers = Levers.of(LeversConfig(columns=MOVED), bundle.answer.columns, frame)
     found = moves(bundle, levers, X)
     now = bundle.predict(X)[0]
-    i = int(np.argmax(now - np.minimum.reduce([m.answers for m in found.values()])))
-    first, *_ = sentences(bundle, found, X, i, 2)
-    assert f"would be answered instead of {now[i]:.3f}" in first
+    bundle = replace(bundle, answer=bundle.answer.model_copy(update={"levers": levers}))
+    best = np.minimum.reduce([m.answers for m in found.values()])
+    for i, said in enumerate(sentences(bundle, X, 1)):
+        told = f"{best[i]:.3f} would be answered instead of {now[i]:.3f}"
+        assert [line.endswith(told) for line in said] == [True] * int(best[i] < now[i])
+    assert "则答案为" in sum(sentences(bundle, X, 1, "zh"), [])[0]
     told = table(bundle, levers, X).set_index("column")
     for name, moved in found.items():
         assert told.loc[name, "share_with_a_better_value"] == np.mean(moved.answers != now)

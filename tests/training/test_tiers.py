@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.training import samples
-from training.supervised.tiers import NAMES, Tiers, TiersConfig, section, table
+from training.supervised.tier_report import section, table
+from training.supervised.tiers import NAMES, Tiers, TiersConfig
 
 
 @given(st.lists(st.floats(0, 1), min_size=5, max_size=60), st.integers(0, 99))

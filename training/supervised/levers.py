@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from features.errors import ConfigError
 from features.schema import FeatureColumn
 from features.settings import Strict
 from training.contract import Floats
-from training.report import Section
-from training.sentences import stater
+from training.sentences import Language, say, stater
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from training.supervised.bundle import Bundle
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -44,7 +44,7 @@ class Levers(Strict):
 
     @classmethod
     def of(
-        cls, config: LeversConfig, columns: Sequence[FeatureColumn], X: pd.DataFrame
+        cls, config: LeversConfig, columns: Sequence[FeatureColumn], X: "pd.DataFrame"
     ) -> "Levers":
         """Values that rows ``X`` of shape (n_rows, n_features) have, words as their codes.
 
@@ -100,45 +100,25 @@ def moves(bundle: "Bundle", levers: Levers, X: Floats) -> Mapping[str, Moves]:
     return found
 
 
-def sentences(
-    bundle: "Bundle", found: Mapping[str, Moves], X: Floats, i: int, top: int
-) -> list[str]:
-    """The ``top`` moves of row ``i`` that change its answer most, each as a sentence."""
-    now = float(bundle.predict(X[i : i + 1])[0][0])
-    columns = {column.name: column for column in bundle.answer.columns}
-    order = sorted(found, key=lambda name: -abs(float(found[name].answers[i]) - now))
-    said = []
-    for name in order[:top]:
-        then, column = float(found[name].answers[i]), columns[name]
-        if then == now:
-            continue
-        currency, value = bundle.answer.currency, float(X[i, bundle.columns.index(name)])
-        was = stater(column, currency, "en")(value)
-        to = stater(column, currency, "en", means=False)(float(found[name].to[i]))
-        said.append(f"{was}; with {to}, {then:.3f} would be answered instead of {now:.3f}")
-    return said
-
-
-def table(bundle: "Bundle", levers: Levers, X: Floats) -> pd.DataFrame:
-    """By column: of rows ``X``, for how many a value is better, and by how much on average."""
+def sentences(bundle: "Bundle", X: Floats, top: int, language: Language = "en") -> list[list[str]]:
+    """For each row the ``top`` moves that change its answer most, each as a sentence."""
+    levers, currency = bundle.answer.levers, bundle.answer.currency
+    assert levers is not None, "asked of answers with levers"
     now, _ = bundle.predict(X)
-    lines = []
-    for name, moved in moves(bundle, levers, X).items():
-        change = moved.answers - now
-        helped = change != 0
-        lines.append({
-            "column": name, "rows": len(X), "share_with_a_better_value": float(helped.mean()),
-            "mean_change_of_those": float(change[helped].mean()) if helped.any() else 0.0,
-            "largest_change": float(change[np.abs(change).argmax()]),
-        })  # fmt: skip
-    return pd.DataFrame(lines).sort_values("mean_change_of_those", key=abs, ascending=False)
-
-
-def section(found: pd.DataFrame, wanted: str) -> Section:
-    """The section of the card."""
-    text = (
-        f"What the answer would be with another value of one column, the one that is answered "
-        f"{wanted} by most, all else as it is. It shows what the model goes by; whether moving "
-        "it would move customers, an experiment has to tell."
-    )
-    return Section("What a business can move: an association, no cause", [text], found.round(4))
+    found = moves(bundle, levers, X)
+    by_name = {column.name: column for column in bundle.answer.columns}
+    places = {name: bundle.columns.index(name) for name in found}
+    said = []
+    for i in range(len(X)):
+        change = {name: abs(float(move.answers[i] - now[i])) for name, move in found.items()}
+        said.append([
+            say(
+                "lever", language,
+                was=stater(by_name[name], currency, language)(float(X[i, places[name]])),
+                to=stater(by_name[name], currency, language, means=False)(float(found[name].to[i])),
+                then=f"{found[name].answers[i]:.3f}", now=f"{now[i]:.3f}",
+            )
+            for name in sorted(change, key=lambda name: -change[name])[:top]  # noqa: B023
+            if change[name] > 0
+        ])  # fmt: skip
+    return said

@@ -41,12 +41,12 @@ from training.supervised import (
     coverage,
     decide,
     fairness,
-    levers,
+    lever_report,
     points,
     stale,
     stated,
     themes,
-    tiers,
+    tier_report,
     tuned,
 )
 from training.supervised.bundle import Bundle
@@ -140,7 +140,7 @@ def write_pack(
         )
     graded = None
     if made.answer.tiers is not None:
-        graded = tiers.table(
+        graded = tier_report.table(
             rows, made.answer.tiers, reported.given[CANDIDATE], config.bootstrap, config.seed
         )
     case = SupervisedCase(
@@ -164,7 +164,7 @@ def write_pack(
         sets=made.answer.sets,
         covered=covered,
         tiers=graded,
-        moved=made.answer.levers and levers.table(made, made.answer.levers, explained.values),
+        moved=made.answer.levers and lever_report.table(made, made.answer.levers, explained.values),
         wanted=made.answer.levers.wanted if made.answer.levers else "",
         staleness=staleness,
         search_helped=tuned.sentence(
