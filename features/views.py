@@ -248,6 +248,11 @@ class View:
         return rows.mutate(**{AGE: days_between(rows[c.EVENT_TIME], rows[c.CUTOFF])})
 
 
+def whole_seconds(time: ir.TimestampValue) -> ir.IntegerColumn:
+    """Seconds since 1970 as int64: what Ibis takes for an int32 would end in 2038."""
+    return time.epoch_seconds().cast("int64")
+
+
 def days_between(start: ir.Value, end: ir.Value) -> ir.Value:
     """Days from ``start`` to ``end`` as float64, by epoch seconds: engines count midnights."""
     return (end.epoch_seconds() - start.epoch_seconds()).cast("float64") / 86_400.0

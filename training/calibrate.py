@@ -98,8 +98,10 @@ class Calibrator:
         if self.kind == "beta":
             *slopes, intercept = self.parameters["curve"]
             return np.asarray(expit(_both_logs(moved) @ slopes + intercept), dtype=np.float64)
-        knots, values = self.parameters["knots"], self.parameters["values"]
-        return np.asarray(np.interp(moved, knots, values), dtype=np.float64)
+        knots, values = (np.asarray(self.parameters[name]) for name in ("knots", "values"))
+        # Rounding may lift the end of a piece above the knot that it leads to.
+        ahead = values[np.minimum(np.searchsorted(knots, moved), len(knots) - 1)]
+        return np.asarray(np.minimum(np.interp(moved, knots, values), ahead), dtype=np.float64)
 
     def save(self) -> dict[str, bytes]:
         """One JSON file."""

@@ -8,7 +8,7 @@ from features import columns as c
 from features.schema import FeatureColumn
 from features.sets._declare import KEYS, Declare, beside, finished, last
 from features.settings import Strict
-from features.views import AGE, View, currency, days_between
+from features.views import AGE, View, currency, days_between, whole_seconds
 
 SUBSCRIPTION = "subscription_id"
 TERMS = ("start", "change", "renew")
@@ -142,5 +142,5 @@ def _contracts(view: View) -> ir.Table:
     )
     resumed = (contracts.begun > contracts.ended).fill_null(False)
     return contracts.mutate(
-        active=contracts.ended.isnull() | resumed, begun_s=contracts.begun.epoch_seconds()
+        active=contracts.ended.isnull() | resumed, begun_s=whole_seconds(contracts.begun)
     )

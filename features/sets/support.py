@@ -7,7 +7,7 @@ from features import columns as c
 from features.schema import FeatureColumn
 from features.sets._declare import KEYS, Declare, beside, finished
 from features.settings import Strict
-from features.views import AGE, View, ratio
+from features.views import AGE, View, ratio, whole_seconds
 
 OPENING = {"ticket": "tickets", "complaint": "complaints", "call": "calls", "chat": "chats"}
 """Kind of row that opens a thread -> name of its count."""
@@ -117,7 +117,7 @@ class Support:
     def _threads(view: View) -> ir.Table:
         """One row per thread: its age, seconds to the reply and to the resolution, its topic."""
         rows = view.rows("feedback")
-        kind, time = rows[c.KIND], rows[c.EVENT_TIME].epoch_seconds()
+        kind, time = rows[c.KIND], whole_seconds(rows[c.EVENT_TIME])
         opens = kind.isin(list(OPENING))
         alone = ":" + rows[c.ROW].cast("string")
         threads = rows.group_by(

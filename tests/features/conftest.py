@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +22,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     homes = [b for b in bins if (b / "initdb").exists() and (b / "postgres").exists()]
     if not homes:
         pytest.skip("no PostgreSQL server is installed")
-    base = Path(f"/tmp/perennial-pg-{os.getpid()}")  # noqa: S108  socket names are short
-    base.mkdir(mode=0o700)
+    base = Path(tempfile.mkdtemp(prefix="perennial-pg-", dir="/tmp"))  # noqa: S108  short names
     # The server refuses to run as root.
     user = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
     if user:

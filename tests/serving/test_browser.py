@@ -156,5 +156,6 @@ def test_the_model_page_by_keyboard(page: Any) -> None:
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent.trim()"))
     assert {"To the content", "Model", "Customer", "Requests"} <= set(reached)
-    page.click("nav a:has-text('Customer')")
+    with page.expect_navigation():
+        page.click("nav a:has-text('Customer')")
     assert page.url.endswith("/customer")

@@ -66,6 +66,7 @@ PIPELINE: dict[str, Any] = {
         "metric": "average_precision",
         "space": {"max_depth": [2, 4], "min_child_weight": [1, 30, "log"]},
     },
+    "calibrate": {"kinds": ["platt"]},  # two blocks of few customers can choose no curve
     "gates": {"roc_auc": {"min": 0.5, "champion_margin": 0.5}},
     "bootstrap": 20,
     "card": {

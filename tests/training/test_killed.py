@@ -18,8 +18,20 @@ from training.runs import run
 from training.track import client
 
 pytestmark = MARKS[1:]
-FORKED = multiprocessing.get_context("fork")
+CLEAN = multiprocessing.get_context("forkserver")
+"""Children of a process that has the modules and no threads: those of a test's own may crash."""
+CLEAN.set_forkserver_preload(["training.runs", "tests.training.finished", "xgboost", "mlflow"])
 QUICK = ("baselines=[{use: recency.Recency}]", "stale_months=[1]", "model.config.trees=5")
+
+
+def _run(environment: dict[str, str], place: Workspace, settings: tuple[str, ...]) -> None:
+    """A run without pictures, of a tree in a known state."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
+        patch.setattr(pack, "code_state", lambda: coded("clean"))
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        run(place, planned(place, *settings))
 
 
 @pytest.mark.parametrize("kills", [20, pytest.param(500, marks=pytest.mark.slow)])
@@ -27,8 +39,6 @@ def test_random_kills_lose_and_double_nothing(
     kills: int, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL from the search to the record: one version, one entry, one pack, the same bundle."""
-    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
-    monkeypatch.setattr(pack, "code_state", lambda: coded("clean"))
     monkeypatch.setenv("PERENNIAL_STORE", str(runs.place.store))
     monkeypatch.setenv("PERENNIAL_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.setenv("PERENNIAL_KEYS_DIR", str(runs.place.keys))
@@ -37,9 +47,9 @@ def test_random_kills_lose_and_double_nothing(
     moments, killed, seed = random.Random(kills), 0, 100
     while killed < kills:
         seed += 1
-        plan = planned(place, f"seed={seed}", *QUICK)
+        settings = (f"seed={seed}", *QUICK)
         while True:
-            process = FORKED.Process(target=run, args=(place, plan))
+            process = CLEAN.Process(target=_run, args=(dict(os.environ), place, settings))
             process.start()
             process.join(moments.uniform(0.2, 3.0) if killed < kills else 120)
             if process.exitcode is not None:
@@ -58,6 +68,6 @@ def test_random_kills_lose_and_double_nothing(
     for name in ("tables", "features", "checks"):
         (tmp_path / "store").mkdir(exist_ok=True)
         os.symlink(place.store / name, tmp_path / "store" / name)
-    run(undisturbed, plan)
+    _run(dict(os.environ), undisturbed, settings)
     (alone,) = Record(undisturbed).entries("churn")
     assert alone.digest == entries[-1].digest

@@ -50,7 +50,8 @@ def drift(made: Bundle, folder: Path, champion: Loaded | None, words: pd.DataFra
         before = bins.counted(bins.codes(X, made.model.score(X)))
         tables.append(replace(bins, then=before).table(bins.then).assign(since="latest lesson"))
     if isinstance(champion, Bundle) and {*champion.columns} <= {*words.columns}:
-        X = matrix(encoded(words, champion.answer.columns), champion.columns)
+        asked = words[list(champion.columns)]
+        X = matrix(encoded(asked, champion.answer.columns), champion.columns)
         bins = Bins.of(champion)
         now = bins.counted(bins.codes(X, champion.model.score(X)))
         tables.append(bins.table(now).assign(since=f"champion, {champion.answer.cutoff}"))
