@@ -64,7 +64,7 @@ class Pages:
         facts = {
             "version": release.version, "approved by": release.reviewer,
             "approved at": release.approved_at, "learned from what was known by": answer.cutoff,
-            "profiles": (self.lookup.published() if self.lookup else None) or "none",
+            "profiles": self._profiles(),
         }  # fmt: skip
         rows = 0 if shifted is None else int(shifted["rows_now"].max())
         drift = [] if shifted is None else list(shifted.itertuples())
@@ -74,6 +74,13 @@ class Pages:
             "model", title=release.model, question=answer.question, facts=facts, rows=rows,
             drift=drift, ledger=ledger, alerts=alerts,
         )  # fmt: skip
+
+    def _profiles(self) -> str:
+        """What is known of the customers who can be named."""
+        found = self.lookup.published() if self.lookup else None
+        if found is None:
+            return "none: requests bring rows"
+        return "{customers:,} customers as of {cutoff}, {age_days:.0f} days old".format(**found)
 
     async def customer(self, request: Request) -> Response:
         """One customer: the answer, why, and the profile behind it."""
