@@ -216,8 +216,9 @@ def choose(
 ) -> tuple[Calibrator, list[dict[str, Any]]]:
     """The calibrator that predicts each fold best from the others, and the table of all candidates.
 
-    Where folds follow each other in time, each is predicted from those before it, as answers will
-    be: a curve that only makes up for the season in which it was learned does not win.
+    Where folds follow each other in time and no shift tells their seasons apart, each is predicted
+    from those before it, as answers will be: a curve that only makes up for the season in which it
+    was learned does not win.
 
     Candidates are every kind with and without the season's shift. With the shift only folds that
     have a year before them can be used; where there are two or more, all candidates are judged on
@@ -235,7 +236,8 @@ def choose(
     always = config.season == "always"
     offer = bool(config.season) and season_known and len(with_season) >= (1 if always else 2)
     judged = with_season if offer else list(folds)
-    if in_time and len(judged) > 1:
+    forward = in_time and not offer
+    if forward and len(judged) > 1:
         judged = judged[1:]
     table: list[dict[str, Any]] = []
     offered = ((True,) if always else (False, True)) if offer else (False,)
@@ -244,7 +246,7 @@ def choose(
         for kind in config.offered(question):
             losses = []
             for held in judged:
-                rest = _others(held, usable, folds, in_time)
+                rest = _others(held, usable, folds, forward)
                 p = fit(kind, *_pooled(rest, season)).apply(_moved(held, season))
                 losses.append(loss(held.labels, p))
             table.append(

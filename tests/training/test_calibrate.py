@@ -247,6 +247,13 @@ def test_what_needs_no_curve_gets_none() -> None:
     assert chosen.apply(folds[0].scores) == pytest.approx(expit(folds[0].scores))
 
 
+def test_with_the_season_known_every_block_has_a_say() -> None:
+    """As many blocks are judged in time as without: shifts have told their seasons apart."""
+    folds = seasons([0.0, -1.0, 1.0, 0.5], [None, -1.0, 1.0, 0.5], n=400)
+    tables = [choose(CalibrateConfig(), folds, True, in_time=t)[1] for t in (False, True)]
+    assert tables[0] == tables[1]
+
+
 def test_in_time_a_curve_has_to_hold_for_what_follows() -> None:
     """A first block out of season: what is learned there serves no later one, and is not chosen."""
     plain = [calibrate.Fold(*drawn(3_000, seed), None) for seed in (1, 2)]
