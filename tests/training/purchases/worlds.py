@@ -21,7 +21,7 @@ class Rates:
     """An axis of rates ~ Gamma(shape, 1 / scale), fine enough for the posterior of x purchases."""
 
     def __init__(self, shape: float, scale: float, x: float = 0.0) -> None:
-        self.axis = np.arange(-110.0, 12.0, 0.8 / np.sqrt(8.0 + x))
+        self.axis = np.arange(-110.0, 12.0, 0.7 / np.sqrt(8.0 + x))
         self.points = np.exp(self.axis)
         self.log_density = gamma_law.logpdf(self.points, shape, scale=1.0 / scale) + self.axis
 
