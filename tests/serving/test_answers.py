@@ -1,5 +1,6 @@
 """What a service promises: recorded answers, its version, explanations that add up, its schema."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.serving.asgi import JSON, Reply, ask, post
 from tests.serving.conftest import COLUMNS, GOLDEN_ROWS
 from training.bundle import TOLERANCE
 from training.supervised.bundle import Bundle
+from training.supervised.levers import Levers
 
 
 def good(reply: Reply) -> Any:
@@ -257,3 +259,16 @@ def test_openapi_is_one_document(served: Guard) -> None:
         spec["components"]["schemas"]
     )
     TypeAdapter(dict[str, Any]).validate_python(spec)
+
+
+def test_levers_are_told_with_the_reasons(
+    bundle: Bundle, statement: Release, rows: list[Any]
+) -> None:
+    """An explanation says what the answer would be with what the business can move."""
+    levers = Levers(wanted="lower", tried={bundle.columns[0]: (1.0, 30.0, 300.0)})
+    movable = replace(bundle, answer=bundle.answer.model_copy(update={"levers": levers}))
+    served = Guard(base.make_app(movable, statement), base.RULES)
+    reply = post(served, "/explain", rows[:20])
+    reply_types(movable.answer)[1].model_validate_json(reply.body)
+    said = [line for told in good(reply)["explanations"] for line in told["levers"]]
+    assert any("would be answered instead of" in line for line in said)
