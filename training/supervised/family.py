@@ -142,11 +142,8 @@ def work(
     ConfigError
         If no run has begun it, on the same data, settings and code.
     """
-    config, key, splits = (
-        plan.config,
-        plan.learn_key(prepared.features),
-        division(plan, prepared),
-    )
+    config, key = plan.config, plan.learn_key(prepared.features)
+    splits = division(plan, prepared)
     (model,) = _held(plan, splits, config.model)
     _, trials = tune(
         splits.shipped, plan.task.kind, model, config.search, config.seed,
