@@ -20,7 +20,7 @@ from tests.serving.asgi import JSON, Reply, ask
 from tests.serving.echo import refused
 
 ISSUER, AUDIENCE = "https://login.example", "perennial"
-NOW = int(time.time())
+NOW, DAY = int(time.time()), 86_400  # tokens of a day, as these tests may run long after this line
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PEM = PRIVATE.public_key().public_bytes(
@@ -53,7 +53,7 @@ def jwk(private: Any, kid: str) -> dict[str, Any]:
 def token(private: Any = PRIVATE, kid: str = "one", algorithm: str = "RS256", **claims: Any) -> str:
     """A token that is good but for what is said."""
     said = {
-        "iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": NOW + 600, "scope": "predict read",
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": NOW + DAY, "scope": "predict read",
         **claims,
     }  # fmt: skip
     kept = {name: value for name, value in said.items() if value is not None}
@@ -116,14 +116,14 @@ def test_every_route_that_tells_something_has_a_scope() -> None:
     assert {path for path, rule in base.RULES.items() if rule.open} == {"/livez", "/readyz"}
 
 
-UNSIGNED = jwt.encode({"iss": ISSUER, "aud": AUDIENCE, "sub": "a", "exp": NOW + 60}, "", "none")
+UNSIGNED = jwt.encode({"iss": ISSUER, "aud": AUDIENCE, "sub": "a", "exp": NOW + DAY}, "", "none")
 
 
 @pytest.mark.parametrize(
     "sent",
     [
-        token(exp=NOW - 3600),
-        token(nbf=NOW + 3600),
+        token(exp=NOW - DAY),
+        token(nbf=NOW + DAY),
         token(iss="https://login.other"),
         token(aud="other"),
         token(sub=None),
@@ -154,7 +154,7 @@ def test_a_remembered_token_expires(folder: Path, monkeypatch: pytest.MonkeyPatc
     access, sent = open_access(folder), bearer(token())
     assert access is not None
     assert access.caller(sent) is not None
-    monkeypatch.setattr(tokens.time, "time", lambda: NOW + 601)
+    monkeypatch.setattr(tokens.time, "time", lambda: NOW + DAY + 1)
     monkeypatch.setattr(tokens.Tokens, "_claims", lambda *_: None)
     assert access.caller(sent) is None
 
