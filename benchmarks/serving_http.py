@@ -49,14 +49,14 @@ from features.settings import Part, Workspace
 from serving import keys, package
 from serving.serve import Server, packaged
 from training import bundle as bundles
-from training import review
+from training import versions
 from training.calibrate import Calibrator
 from training.keys import add_reviewer, signing_key, verifying_key
 from training.models.gbm import Gbm, GbmConfig
 from training.record import Record
-from training.review import Approved
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Answer, Bundle
+from training.versions import Approved
 
 TREES, DEPTH, WIDTH, LEARNED = 500, 6, 40, 20_000
 KEY = "key-of-the-benchmark"
@@ -128,7 +128,7 @@ def learned(root: Path) -> tuple[Workspace, Path, np.ndarray]:
     add_reviewer(place.keys, "Ann")
     Record(place).append("approved", "churn", 1, digest, "Ann", "benchmark")
     with (
-        patch.object(review, "approved", lambda *_: granted),
+        patch.object(versions, "approved", lambda *_: granted),
         patch.object(package, "_posted", lambda *_: None),
     ):
         package.package(place, "churn")

@@ -16,12 +16,12 @@ from features.store import scratch
 from serving import base, bento, histories, release, replay
 from serving.guard import Guard
 from serving.release import Posted, Release
-from training import bundle, review, track
+from training import bundle, track, versions
 from training.bundle import TOLERANCE, Loaded
 from training.keys import PRIVATE_KEY, signing_key, verifying_key
 from training.pipeline import load_plan
 from training.record import Record
-from training.review import Approved
+from training.versions import Approved
 
 log = logging.getLogger("perennial")
 
@@ -66,7 +66,7 @@ def package(
     DataError
         If the bundle is not what was approved, or answers otherwise than when it was trained.
     """
-    granted = review.approved(place, model, number)
+    granted = versions.approved(place, model, number)
     loaded = _verified(place, granted)
     statement = Release(
         model=granted.model,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from features.errors import ConfigError, DataError
 from features.settings import Workspace
-from training import drift, ledger, predictions, review
+from training import drift, ledger, predictions, versions
 from training.drift import Bins
 from training.record import Record
 from training.report import Section, page
@@ -84,7 +84,7 @@ def _bins(place: Workspace, model: str, number: int) -> Bins:
     own = [e for e in entries if e.event == "registered" and e.version == number]
     if not own:
         raise DataError(f"{place.registry}: version {number} of {model!r} is not in the record")
-    return Bins.of(review.bundle_of(place, own[0]))
+    return Bins.of(versions.bundle_of(place, own[0]))
 
 
 def _volume(told: pd.DataFrame) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from features.settings import Workspace, code_fingerprint, fingerprint
 from features.snapshot import build_features, read_features
 from features.store import Published, publish
 from features.tables import Stored, Tables, build_tables
-from training import predictions, review, track
+from training import predictions, track, versions
 from training.bundle import Loaded
 from training.pipeline import AnyPlan, load_plan
 from training.recommend.asof import read_lines
@@ -55,7 +55,7 @@ class Scoring:
     """An approved version with the tables it is to answer from, as of a moment."""
 
     model: str
-    granted: review.Approved
+    granted: versions.Approved
     loaded: Loaded
     plan: AnyPlan
     stored: Stored
@@ -76,8 +76,8 @@ def scoring(place: Workspace, model: str, number: int | None, as_of: str | None)
     NotApproved, ConfigError, DataError
         As :func:`score`.
     """
-    granted = review.approved(place, model, number)
-    loaded = review.bundle_at(place, granted.folder)
+    granted = versions.approved(place, model, number)
+    loaded = versions.bundle_at(place, granted.folder)
     settings = track.review_folder(place, model, granted.version) / "config.resolved.yaml"
     plan = load_plan(place, settings)
     stored = build_tables(place, plan.source).consenting(plan.config.consent)

@@ -21,9 +21,9 @@ from features.settings import Workspace
 from features.store import scratch, write_synced
 from training import bundle as bundles
 from training.keys import PLACES, PUBLIC_KEY, place_keys, signing_key, trusted_key
+from training.mirror import mirror
 from training.notify import tell
 from training.record import DECISIONS, Entry, Record, signed_by
-from training.review import bundle_at, mirror, registered_entry, verified_folder
 from training.track import (
     CHALLENGER,
     client,
@@ -33,6 +33,7 @@ from training.track import (
     registered_as,
     review_folder,
 )
+from training.versions import bundle_at, registered_entry, verified_folder
 
 STATEMENT, SIGNATURE = "export.json", "export.sig"
 BUNDLE = "bundle/"

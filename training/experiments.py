@@ -286,7 +286,7 @@ def _differences(then: Version, now: Version) -> pd.DataFrame:
 
 
 def _opponent(place: Workspace, then: Version) -> Any:
-    from training.review import bundle_of
+    from training.versions import bundle_of
 
     entries = Record(place).entries(then.model)
     own = next(e for e in entries if e.event == "registered" and e.version == then.number)

@@ -28,10 +28,10 @@ from training.gates import CANDIDATE
 from training.metrics import LOWER_IS_BETTER, customer_weights, interval
 from training.pipeline import load_plan
 from training.record import MATURED, Entry, Record
-from training.review import bundle_of
 from training.rows import KEYS, Rows, labels_of
 from training.supervised.bundle import Bundle
 from training.supervised.config import SupervisedPlan
+from training.versions import bundle_of
 
 log = logging.getLogger("perennial")
 

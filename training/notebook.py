@@ -8,8 +8,8 @@ from training import experiments
 from training.bundle import Loaded
 from training.experiments import Comparison, Version
 from training.pipeline import load_plan
-from training.review import approved, bundle_at
 from training.runs import run as run_pipeline
+from training.versions import approved, bundle_at
 
 
 def run(config: str | Path, *settings: str, place: Workspace | None = None) -> Version:

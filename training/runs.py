@@ -7,11 +7,12 @@ from features.progress import Progress
 from features.settings import Workspace
 from features.store import Published
 from training.bundle import Loaded
+from training.mirror import mirror
 from training.pack import build_pack
 from training.pipeline import JUDGING, PREPARING, AnyPlan, Prepared, prepare
 from training.record import Entry, Record, champion
-from training.review import bundle_at, bundle_of, mirror
 from training.track import log_version
+from training.versions import bundle_at, bundle_of
 
 log = logging.getLogger("perennial")
 

@@ -16,18 +16,18 @@ from serving.guard import Guard
 from serving.release import Release
 from tests.serving.conftest import GOLDEN_ROWS, Made
 from training import bundle as bundles
-from training import review
+from training import versions
 from training.keys import signing_key, verifying_key
 from training.record import Record
-from training.review import Approved
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Bundle
+from training.versions import Approved
 
 
 def approve(monkeypatch: pytest.MonkeyPatch, folder: Path, digest: str, version: int = 3) -> None:
     """A reviewer approved what lies in ``folder``."""
     granted = Approved("churn", version, digest, folder, "Ann", "2026-01-02T03:04:05+00:00")
-    monkeypatch.setattr(review, "approved", lambda *_: granted)
+    monkeypatch.setattr(versions, "approved", lambda *_: granted)
     monkeypatch.setattr(package, "_posted", lambda *_: None)
 
 
@@ -66,7 +66,7 @@ def test_unapproved_version_is_refused(
     def refuse(*_: Any) -> None:
         raise NotApproved("model 'churn' has no approved version")
 
-    monkeypatch.setattr(review, "approved", refuse)
+    monkeypatch.setattr(versions, "approved", refuse)
     with pytest.raises(NotApproved, match="no approved version"):
         package.package(workplace, "churn")
     assert not built

@@ -20,7 +20,7 @@ from serving.release import Release
 from serving.score import score
 from tests.serving.asgi import JSON, ask
 from tests.training.finished import MARKS
-from training import review
+from training import versions
 from training.pipeline import load_plan
 from training.track import review_folder
 
@@ -32,8 +32,8 @@ def test_history_is_answered_as_the_batch(decided: Workspace, tmp_path: Path) ->
     """Raw rows of customers over HTTP, by what the review pack says: the scored file's numbers."""
     done = score(decided, "churn", tmp_path / "churn.csv")
     scored = pd.read_csv(done.path, dtype={"source_id": str}).set_index("source_id")
-    granted = review.approved(decided, "churn")
-    bundle = review.bundle_at(decided, granted.folder)
+    granted = versions.approved(decided, "churn")
+    bundle = versions.bundle_at(decided, granted.folder)
     posted = package._posted(decided, granted, bundle)
     assert posted is not None
     columns = bundle.answer.columns

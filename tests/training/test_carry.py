@@ -11,7 +11,7 @@ import pytest
 from features.errors import ConfigError, DataError, NotApproved
 from features.settings import Workspace
 from tests.training.finished import MARKS, aliases, asked, settled, tags
-from training import carry, review
+from training import carry, review, versions
 from training.keys import signing_key
 from training.record import Record
 from training.track import review_folder
@@ -54,12 +54,14 @@ def test_a_version_arrives_whole_and_unapproved(
     assert len(names) > 40
     assert all((ours / name).read_bytes() == (theirs / name).read_bytes() for name in names)
     with pytest.raises(NotApproved, match="has no approved version"):
-        review.approved(elsewhere, "churn")
+        versions.approved(elsewhere, "churn")
     again = asked("import", str(file))
     assert again.exit_code == 0
     assert len(Record(elsewhere).entries("churn")) == 1
     review.approve(elsewhere, "churn", 1, "Bob", "as they said")
-    assert review.bundle_at(elsewhere, review.approved(elsewhere, "churn").folder).replay() <= 1e-9
+    assert (
+        versions.bundle_at(elsewhere, versions.approved(elsewhere, "churn").folder).replay() <= 1e-9
+    )
 
 
 def _at(place: Workspace) -> tuple[str, ...]:

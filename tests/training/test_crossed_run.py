@@ -18,8 +18,8 @@ from tests.worlds import CONFIGS
 from training import pipeline, review
 from training.gates import CHAMPION
 from training.record import Record
-from training.review import bundle_of
 from training.runs import run
+from training.versions import bundle_of
 
 pytestmark = [mark for mark in MARKS if mark.name == "filterwarnings"]
 N = 160

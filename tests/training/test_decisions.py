@@ -27,7 +27,7 @@ from tests.training.finished import (
     tags,
 )
 from training import bundle as bundles
-from training import notify, pack, review
+from training import mirror, notify, pack, review, versions
 from training.keys import add_reviewer, verifying_key
 from training.record import Record, champion
 from training.track import bundle_folder, client, review_folder
@@ -41,7 +41,7 @@ def test_a_notebook_gets_the_champions_answers(decided: Workspace) -> None:
 
     client(decided)
     notebook = mlflow.pyfunc.load_model("models:/churn@champion")
-    approved = review.approved(decided, "churn")
+    approved = versions.approved(decided, "churn")
     loaded = bundles.load(approved.folder, verifying_key(decided.keys))
     assert (approved.version, approved.digest, approved.reviewer) == (1, loaded.digest, "Ada")
     assert loaded.golden is not None
@@ -93,15 +93,15 @@ def test_rollback_and_rejection(decided: Workspace) -> None:
     assert aliases(decided)["champion"] == 1
     assert aliases(decided).get("previous") is None  # the rejected one is nowhere to go back to
     assert tags(decided, 3)["review"] == "rejected"
-    assert review.approved(decided, "churn").version == 1
+    assert versions.approved(decided, "churn").version == 1
     with pytest.raises(NotApproved, match="version 3 was rejected by Eve"):
-        review.approved(decided, "churn", 3)
+        versions.approved(decided, "churn", 3)
     with pytest.raises(NotApproved, match="was rejected by Eve"):
         review.rollback(decided, "churn", 3, "Ada", "please")
     review.reject(decided, "churn", 1, "Eve", "that one too")
     assert "champion" not in aliases(decided)
     with pytest.raises(NotApproved, match="has no approved version; look at one with"):
-        review.approved(decided, "churn")
+        versions.approved(decided, "churn")
     events = [e.event for e in Record(decided).entries("churn")][-5:]
     assert events == ["approved", "rolled back", "rolled back", "rejected", "rejected"]
 
@@ -120,7 +120,7 @@ def test_rollback_and_rejection(decided: Workspace) -> None:
             lambda p: review.approve(p, "churn", 3, "Ada", "x", override="x", release=True),
             "its tree is unknown; commit, run again and release that version",
         ),
-        (lambda p: review.approved(p, "churn", 2), "has not been reviewed.*approve churn"),
+        (lambda p: versions.approved(p, "churn", 2), "has not been reviewed.*approve churn"),
     ],
     ids=["approve champion", "roll back to champion", "roll back to undecided", "stale champion",
          "release of unknown", "use undecided"],
@@ -139,7 +139,7 @@ def test_what_may_not_be_done_is_refused(act: Any, said: str, decided: Workspace
     [
         (lambda p: review.approve(p, "clv", 1, "Ada", "x"), r"no model 'clv'.*known: \['churn'\]"),
         (lambda p: review.show(p, "clv"), "no model 'clv'"),
-        (lambda p: review.approved(p, "clv"), "no model 'clv'"),
+        (lambda p: versions.approved(p, "clv"), "no model 'clv'"),
         (lambda p: review.approve(p, "churn", 9, "Ada", "x"), r"no version 9.*\[1, 2, 3\]"),
         (lambda p: review.reject(p, "churn", 9, "Ada", "x"), "no version 9"),
         (lambda p: review.rollback(p, "churn", 9, "Ada", "x"), "no version 9"),
@@ -213,9 +213,9 @@ def test_tampered_artifacts_are_refused(damage: str, decided: Workspace) -> None
     with _all_changed(folder, damages[damage]):
         wanted = "artifacts were exchanged" if damage == "all of another's" else "model.ubj"
         with pytest.raises(DataError, match=wanted):
-            review.approved(decided, "churn")
+            versions.approved(decided, "churn")
         with pytest.raises(DataError, match=wanted):
-            review.bundle_of(decided, before[0])
+            versions.bundle_of(decided, before[0])
         with pytest.raises(DataError, match=wanted):
             review.approve(decided, "churn", 1, "Ada", "good")
         import mlflow
@@ -224,7 +224,7 @@ def test_tampered_artifacts_are_refused(damage: str, decided: Workspace) -> None
             with pytest.raises(DataError, match="not what was signed"):
                 mlflow.pyfunc.load_model("models:/churn@champion")
     assert Record(decided).entries() == before
-    assert review.approved(decided, "churn").version == 1
+    assert versions.approved(decided, "churn").version == 1
 
 
 @contextmanager
@@ -245,11 +245,11 @@ def test_a_term_that_ends_leaves_nobody_standing(decided: Workspace) -> None:
     assert "champion" not in aliases(decided)
     assert tags(decided, 1)["review"] == "expired"
     with pytest.raises(NotApproved, match="has no approved version"):
-        review.approved(decided, "churn")
+        versions.approved(decided, "churn")
     with pytest.raises(NotApproved, match="version 1 was declared expired by Eve"):
         review.rollback(decided, "churn", 1, "Ada", "please")
     review.approve(decided, "churn", 1, "Ada", "for another year")
-    assert review.approved(decided, "churn").version == 1
+    assert versions.approved(decided, "churn").version == 1
 
 
 def test_in_a_team_nobody_approves_their_own(
@@ -282,7 +282,7 @@ def test_a_hook_hears_of_decisions_and_undoes_none(
         with said() as lines:
             review.rollback(decided, "churn", other, "Ada", "to and fro")
         assert any(problem in line for line in lines)
-        assert review.approved(decided, "churn").version == other
+        assert versions.approved(decided, "churn").version == other
 
 
 def test_gates_that_were_doctored_do_not_help(decided: Workspace) -> None:
@@ -332,8 +332,8 @@ def test_a_champion_set_in_mlflows_database_is_none(undecided: Workspace) -> Non
     connection.close()
     assert aliases(undecided)["champion"] == 2
     with pytest.raises(NotApproved, match="has no approved version"):
-        review.approved(undecided, "churn")
-    repaired = review.mirror(undecided, "churn")
+        versions.approved(undecided, "churn")
+    repaired = mirror.mirror(undecided, "churn")
     assert repaired == ["alias champion stood at 2, the record says nothing"]
     assert "champion" not in aliases(undecided)
 
@@ -346,7 +346,7 @@ def test_a_version_registered_by_hand_is_no_version(decided: Workspace) -> None:
     for act in (
         lambda: review.show(decided, "churn", made),
         lambda: review.approve(decided, "churn", made, "Ada", "good", override="x"),
-        lambda: review.approved(decided, "churn", made),
+        lambda: versions.approved(decided, "churn", made),
     ):
         with pytest.raises(ConfigError, match=f"no version {made} with a review pack"):
             act()
@@ -364,9 +364,9 @@ def test_newest_entries_that_were_cut_off_are_missed(decided: Workspace) -> None
     connection.close()
     assert champion(Record(decided).entries("churn")) is not None  # as if nobody had rejected it
     for act in (
-        lambda: review.approved(decided, "churn"),
+        lambda: versions.approved(decided, "churn"),
         lambda: review.approve(decided, "churn", 3, "Ada", "x", override="x"),
-        lambda: review.mirror(decided, "churn"),
+        lambda: mirror.mirror(decided, "churn"),
     ):
         with pytest.raises(DataError, match="MLflow has seen an entry .*were cut off"):
             act()
@@ -426,7 +426,7 @@ def test_a_registry_that_was_moved_is_a_clear_error(decided: Workspace, tmp_path
     connection.close()
     place = decided.model_copy(update={"registry": moved})
     for act in (
-        lambda: review.approved(place, "churn"),
+        lambda: versions.approved(place, "churn"),
         lambda: review.show(place, "churn"),
         lambda: review.approve(place, "churn", 3, "Ada", "x", override="x"),
     ):
@@ -464,7 +464,7 @@ def test_a_lost_tracking_database_is_a_clear_error(decided: Workspace, tmp_path:
     for act in (
         lambda: review.approve(halved, "churn", 3, "Ada", "good", override="x"),
         lambda: review.reject(halved, "churn", 1, "Ada", "bad"),
-        lambda: review.approved(halved, "churn"),
+        lambda: versions.approved(halved, "churn"),
         lambda: review.show(halved, "churn"),
     ):
         with pytest.raises(DataError, match="restore the registry folder from its backup"):
@@ -476,10 +476,10 @@ def test_a_hand_moved_alias_is_noticed_and_repaired(decided: Workspace) -> None:
     """An alias set in MLflow decides nothing; the next decision says what was repaired."""
     api = client(decided)
     api.set_registered_model_alias("churn", "champion", "3")
-    assert review.approved(decided, "churn").version == 1
-    assert review.mirror(decided, "churn") == ["alias champion stood at 3, the record says 1"]
+    assert versions.approved(decided, "churn").version == 1
+    assert mirror.mirror(decided, "churn") == ["alias champion stood at 3, the record says 1"]
     assert aliases(decided)["champion"] == 1
-    assert review.mirror(decided, "churn") == []
+    assert mirror.mirror(decided, "churn") == []
     api.delete_registered_model_alias("churn", "champion")
     with said() as lines:
         review.approve(decided, "churn", 3, "Ada", "good", override="x")
@@ -492,7 +492,7 @@ def test_hand_set_tags_are_noticed_and_repaired(decided: Workspace) -> None:
     api = client(decided)
     api.set_model_version_tag("churn", "1", "reviewed_by", "Mallory")
     api.set_model_version_tag("churn", "2", "review", "approved")
-    assert review.mirror(decided, "churn") == [
+    assert mirror.mirror(decided, "churn") == [
         "version 1: tag reviewed_by",
         "version 2: tag review",
     ]
@@ -507,10 +507,10 @@ def test_a_tampered_record_stops_everything(decided: Workspace) -> None:
     connection.execute("UPDATE record SET event = 'approved' WHERE version = 3")
     connection.close()
     for act in (
-        lambda: review.approved(decided, "churn"),
+        lambda: versions.approved(decided, "churn"),
         lambda: review.show(decided, "churn"),
         lambda: review.reject(decided, "churn", 3, "Ada", "x"),
-        lambda: review.mirror(decided, "churn"),
+        lambda: mirror.mirror(decided, "churn"),
     ):
         with pytest.raises(DataError, match="does not fit the chain"):
             act()

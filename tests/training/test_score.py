@@ -17,7 +17,7 @@ from serving import score as module
 from serving.audience import write_audience
 from serving.score import score
 from tests.training.finished import MARKS
-from training import review
+from training import versions
 from training.pipeline import load_plan
 from training.supervised.bundle import Bundle
 from training.track import review_folder
@@ -37,7 +37,7 @@ def test_everyone_asked_is_answered_as_in_python(decided: Workspace, tmp_path: P
     frame = frame[frame["rfm__recency_days"] <= 365]  # who is asked, by another way
     frame.index = pd.Index(frame[c.CUSTOMER].map(stored.source_ids()))
     assert set(lines.index) == set(frame.index)
-    bundle = review.bundle_at(decided, review.approved(decided, "churn").folder)
+    bundle = versions.bundle_at(decided, versions.approved(decided, "churn").folder)
     assert isinstance(bundle, Bundle)
     expected = bundle.predict_frame(frame[list(bundle.columns)]).loc[lines.index]
     assert np.abs(lines["churn_probability"] - expected["churn_probability"]).max() < 1e-12

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from features.settings import Workspace
 from tests.training.finished import MARKS, PIXEL, Runs, coded, planned
 from tests.worlds import CONFIGS
-from training import pack, review
+from training import pack, review, versions
 from training.runs import run
 from training.track import client, review_folder
 
@@ -109,7 +109,7 @@ def test_runs_and_decisions_go_to_a_server(
     done = run(place, planned(place))
     assert done.version == 1
     review.approve(place, "churn", 1, "Ada", "good")
-    assert review.bundle_at(place, review.approved(place, "churn").folder).replay() <= 1e-9
+    assert versions.bundle_at(place, versions.approved(place, "churn").folder).replay() <= 1e-9
     assert (review_folder(place, "churn", 1) / "report.html").is_file()
     assert not (place.registry / "artifacts").exists()  # the server keeps them
     for _ in range(50):

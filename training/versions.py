@@ -1,0 +1,150 @@
+"""Versions as the record knows them: which one is approved, and its files, verified."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.errors import ConfigError, DataError, NotApproved
+from features.settings import Workspace
+from training import bundle as bundles
+from training.keys import verifying_key
+from training.mirror import in_mlflow
+from training.record import DECISIONS, Entry, Record, champion
+from training.track import bundle_folder, client
+
+WITHDRAWN = {"rejected": "was rejected", "expired": "was declared expired"}
+
+
+@dataclass(frozen=True)
+class Approved:
+    """An approved version with its bundle, whose digest is the approved one."""
+
+    model: str
+    version: int
+    digest: str
+    folder: Path
+    """The bundle's files."""
+    reviewer: str
+    approved_at: str
+
+
+def approved(place: Workspace, model: str, version: int | None = None) -> Approved:
+    """The champion of ``model``, or one ``version`` that was approved and not rejected since.
+
+    Raises
+    ------
+    ConfigError
+        If the model or version does not exist.
+    NotApproved
+        If no reviewer has approved it.
+    DataError
+        If its files are not what was approved.
+    """
+    entries = entries_of(place, model)
+    if version is None:
+        standing = champion(entries)
+        if standing is None:
+            raise NotApproved(
+                f"model {model!r} has no approved version; look at one with "
+                f"`python -m training review {model}`, then `python -m training approve {model} "
+                "--version N --reviewer NAME --reason TEXT`"
+            )
+    else:
+        entry = registered(entries, model, version)
+        decisions = [e for e in entries if e.version == version and e.event in DECISIONS]
+        if not decisions or decisions[-1].event in WITHDRAWN:
+            state = "has not been reviewed"
+            if decisions:
+                state = f"{WITHDRAWN[decisions[-1].event]} by {decisions[-1].actor}"
+            raise NotApproved(
+                f"model {model!r} version {entry.version} {state}; only an approved version "
+                f"can be packaged: `python -m training approve {model} --version {version} "
+                "--reviewer NAME --reason TEXT`"
+            )
+        standing = decisions[-1]
+    Record(place).vouch(standing)
+    in_mlflow(place, client(place), model, entries)
+    return Approved(
+        model,
+        standing.version,
+        standing.digest,
+        verified_folder(place, standing),
+        standing.actor,
+        standing.time,
+    )
+
+
+def registered_entry(place: Workspace, model: str, version: int | None) -> Entry:
+    """The entry that registered a version of ``model``, or the newest one.
+
+    Raises
+    ------
+    ConfigError
+        If the model or version does not exist.
+    """
+    return registered(entries_of(place, model), model, version)
+
+
+def entries_of(place: Workspace, model: str) -> list[Entry]:
+    """What the record says of a model.
+
+    Raises
+    ------
+    ConfigError
+        If it says nothing.
+    """
+    record = Record(place)
+    entries = record.entries(model)
+    if not entries:
+        known = sorted({entry.model for entry in record.entries()})
+        raise ConfigError(
+            f"no model {model!r} in {place.registry}; "
+            f"known: {known or 'none, run a pipeline first'}"
+        )
+    return entries
+
+
+def registered(entries: list[Entry], model: str, version: int | None) -> Entry:
+    """The entry among ``entries`` that registered a version, or the newest one.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such version.
+    """
+    found = {e.version: e for e in entries if e.event == "registered"}
+    if version is None:
+        return found[max(found)]
+    if version not in found:
+        raise ConfigError(
+            f"model {model!r} has no version {version} with a review pack; "
+            f"registered by a run: {sorted(found)}"
+        )
+    return found[version]
+
+
+def verified_folder(place: Workspace, entry: Entry) -> Path:
+    """Folder of a recorded version's bundle, which is what was recorded.
+
+    Raises
+    ------
+    DataError
+        If it is not, or is gone.
+    """
+    folder = bundle_folder(place, entry.model, entry.version)
+    _, digest = bundles.read_verified(folder, verifying_key(place.keys))
+    if digest != entry.digest:
+        raise DataError(
+            f"{folder}: bundle {digest[:16]}, the record of {entry.model!r} version "
+            f"{entry.version} says {entry.digest[:16]}; the artifacts were exchanged: restore them"
+        )
+    return folder
+
+
+def bundle_of(place: Workspace, entry: Entry) -> bundles.Loaded:
+    """The verified bundle of a recorded version."""
+    return bundle_at(place, verified_folder(place, entry))
+
+
+def bundle_at(place: Workspace, folder: Path) -> bundles.Loaded:
+    """The bundle in ``folder``, verified with the key of this place."""
+    return bundles.load(folder, verifying_key(place.keys))
