@@ -14,7 +14,7 @@ from features.leakage.report import read_checks
 from features.settings import Workspace
 from features.store import Published
 from training import bundle as bundles
-from training import categories, pack, plots, value_plots
+from training import categories, event_plots, explanation_plots, pack, plots, value_plots
 from training.bundle import Loaded
 from training.categories import encoded
 from training.contract import Explanation, Kind, reasons
@@ -124,7 +124,7 @@ def write_pack(
     )  # fmt: skip
     explained = read_explained(learned.folder, made.answer.columns, made.answer.space)
     worded = [k.name for k in made.answer.columns if k.dtype == "string"]
-    importance = plots.importance_table(explained, worded)
+    importance = explanation_plots.importance_table(explained, worded)
     told = (made.answer.columns, explained)
     answers, threshold = made.calibrator.apply(explained.scores), made.answer.threshold
     fair = said = None
@@ -218,7 +218,7 @@ def _alarms(rows: Rows, kind: Kind) -> tuple[list[tuple[str, float]], bool]:
 
 
 def _plots(folder: Path, case: SupervisedCase, explained: Explanation) -> None:
-    drawn = plots.of_events if case.judged.kind == "event" else value_plots.of_amounts
+    drawn = event_plots.of_events if case.judged.kind == "event" else value_plots.of_amounts
     for name, (table, figure) in drawn(case.judged.ranked).items():
         plots.save(folder, name, table, figure)
     splits = pd.read_csv(case.learned.folder / "splits.csv")
@@ -228,12 +228,16 @@ def _plots(folder: Path, case: SupervisedCase, explained: Explanation) -> None:
     if not isinstance(case.plan.config.cutoffs, Snapshots):
         plots.save(folder, "timeline", splits, plots.timeline(splits, CENTRE[case.judged.kind]))
     labels = [name.replace("__", ": ").replace("_", " ") for name in explained.columns]
-    plots.save(folder, "beeswarm", case.importance, plots.beeswarm(explained, labels))
+    plots.save(folder, "beeswarm", case.importance, explanation_plots.beeswarm(explained, labels))
     words = set(case.importance.loc[case.importance["direction"] == "by word", "feature"])
-    depends = plots.dependence_table(explained, case.importance, words)
+    depends = explanation_plots.dependence_table(explained, case.importance, words)
     if len(depends):
-        plots.save(folder, "dependence", depends, plots.dependence(depends, explained.space))
-    plots.save(folder, "themes", case.themes, plots.themes(case.themes, explained.space))
+        plots.save(
+            folder, "dependence", depends, explanation_plots.dependence(depends, explained.space)
+        )
+    plots.save(
+        folder, "themes", case.themes, explanation_plots.themes(case.themes, explained.space)
+    )
     if case.fair is not None:
         plots.save(folder, "fairness", case.fair, fairness.figure(case.fair))
     if case.plan.config.decide:
