@@ -5,9 +5,10 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,7 +18,6 @@ from features import catalogue
 from features import columns as c
 from features.canonical import OUTCOMES
 from features.settings import Part, resolve
-from features.tables import Tables
 from tests.worlds import BEGAN, DAY, line, random_world, renumbered, tables, world
 from training.contract import DAY as LABEL_DAY
 from training.contract import LABEL, Floats
@@ -83,34 +83,61 @@ def variants(use: str) -> list[Any]:
     return [task, resolve(TASKS, Part(use=use, config=other))] if other else [task]
 
 
-def _open(lines: pa.Table) -> Tables:
+def _brought(lines: pa.Table) -> dict[str, pa.Table]:
     """Order lines, and for each line of a sale an outcome with its clocks."""
     sales = lines.filter(pc.invert(lines[c.IS_RETURN]))
     given = {name: sales[name] for name in (c.CUSTOMER, c.EVENT_TIME, c.KNOWN_TIME, c.ROW)}
     bought = pa.array(["bought"] * sales.num_rows)
     columns = given | {"name": bought, "value": pa.array(np.ones(sales.num_rows))}
     outcomes = pa.table([columns[n] for n in OUTCOMES.arrow.names], schema=OUTCOMES.arrow)
-    return tables({"order_lines": lines, "outcomes": outcomes})
+    return {"order_lines": lines, "outcomes": outcomes}
+
+
+class Statements:
+    """What a task asks at some cutoffs, for any rows: writing it takes longer than running it."""
+
+    def __init__(self, task: Any, cutoffs: tuple[datetime, ...]) -> None:
+        self._task, self._cutoffs = task, cutoffs
+        self._opened = tables(_brought(_world().slice(0, 0)))
+        self._backend = self._opened.backend
+        self._spine = task.spine(self._opened.asof(cutoffs))
+        self._asked = self._backend.create_table("asked", self._spine)
+        self._who = self._backend.compile(self._spine)
+
+    @cached_property
+    def _label(self) -> tuple[ir.Table, str]:
+        """The expression, whose life is that of the constants in it, and its statement."""
+        task = self._task
+        following = self._opened.following(self._cutoffs, task.horizon_days, task.maturity_days)
+        label = task.label(self._asked, following)
+        self._backend.to_pyarrow(label)
+        return label, self._backend.compile(label)
+
+    def asked(self, lines: pa.Table) -> pa.Table:
+        """Who is asked over these rows."""
+        for name, table in _brought(lines).items():
+            self._backend.create_table(name, table, overwrite=True)
+        self._backend.con.execute(f"CREATE OR REPLACE TABLE asked AS {self._who}")
+        return self._backend.con.sql("FROM asked").to_arrow_table()
+
+    def labels(self, lines: pa.Table) -> pa.Table:
+        """Label of each asked customer over these rows, put together as a run does it."""
+        statement = self._label[1]
+        self.asked(lines)
+        return self._backend.con.sql(statement).to_arrow_table()
+
+
+statements = cache(Statements)
 
 
 def asked(task: Any, table: pa.Table, cutoffs: Sequence[datetime] = CUTOFFS) -> set[Any]:
     """Who is asked: ``(cutoff, customer)``."""
-    opened = _open(table)
-    try:
-        return set(_pairs(opened.backend.to_pyarrow(task.spine(opened.asof(cutoffs)))))
-    finally:
-        opened.backend.disconnect()
+    return set(_pairs(statements(task, tuple(cutoffs)).asked(table)))
 
 
 def labels(task: Any, table: pa.Table, cutoffs: Sequence[datetime] = CUTOFFS) -> Labels:
-    """Label of each asked customer, put together as a run does it."""
-    opened = _open(table)
-    try:
-        spine = opened.backend.create_table("asked", task.spine(opened.asof(cutoffs)))
-        following = opened.following(cutoffs, task.horizon_days, task.maturity_days)
-        found = opened.backend.to_pyarrow(task.label(spine, following))
-    finally:
-        opened.backend.disconnect()
+    """Label of each asked customer by ``(cutoff, customer)``."""
+    found = statements(task, tuple(cutoffs)).labels(table)
     pairs = _pairs(found)
     assert len(set(pairs)) == len(pairs), "a customer is asked twice at one cutoff"
     return dict(zip(pairs, found[LABEL].to_pylist(), strict=True))
@@ -170,7 +197,7 @@ def spine_is_blind(task: Any) -> None:
 
 def spine_fits_the_view(task: Any) -> None:
     """Everyone asked has a row before the cutoff, and every one of them gets one label."""
-    opened = _open(_world())
+    opened = tables(_brought(_world()))
     known = set(_pairs(opened.backend.to_pyarrow(opened.asof(CUTOFFS).customers)))
     opened.backend.disconnect()
     spine, found = asked(task, _world()), labels(task, _world())
@@ -181,11 +208,7 @@ def spine_fits_the_view(task: Any) -> None:
 
 def labels_are_numbers(task: Any) -> None:
     """A label is a finite float64; that of an event is 0 or 1, and both occur."""
-    opened = _open(_world())
-    spine = opened.backend.create_table("asked", task.spine(opened.asof(CUTOFFS)))
-    following = opened.following(CUTOFFS, task.horizon_days, task.maturity_days)
-    found = opened.backend.to_pyarrow(task.label(spine, following))
-    opened.backend.disconnect()
+    found = statements(task, CUTOFFS).labels(_world())
     more = [LABEL_DAY] if task.points_days else []
     declared = [c.CUSTOMER, c.CUTOFF, LABEL, *more]
     assert found.column_names == declared, "other columns than declared"
