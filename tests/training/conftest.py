@@ -4,9 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from features.settings import Workspace
-from tests.training.finished import Runs, settled
+from tests.training.finished import Runs, drawn, settled
 from tests.worlds import CONFIGS
 
 
@@ -20,6 +21,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 def decided(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Store and keys of the runs, with a copy of the registry: version 1 is champion."""
     settled(runs.folder, monkeypatch)
+    monkeypatch.setattr(Figure, "savefig", drawn)
     registry = shutil.copytree(runs.after, tmp_path / "registry")
     monkeypatch.setenv("PERENNIAL_REGISTRY", str(registry))
     return Workspace.locate(configs=CONFIGS)

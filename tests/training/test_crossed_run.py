@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from features.errors import ConfigError
 from features.settings import Workspace
-from tests.training.finished import MARKS, PIXEL, settled
+from tests.training.finished import MARKS, drawn, settled
 from tests.worlds import CONFIGS
 from training import pipeline, review
 from training.gates import CHAMPION
@@ -93,7 +93,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("crossed")
     with pytest.MonkeyPatch.context() as patched:
         settled(folder, patched)
-        patched.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
+        patched.setattr(Figure, "savefig", drawn)
         members(folder / "data" / "members.csv")
         configs = folder / "configs"
         (configs / "data").mkdir(parents=True)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from features.settings import Workspace
-from tests.training.finished import MARKS, PIXEL, Runs, coded, planned
+from tests.training.finished import MARKS, Runs, coded, drawn, planned
 from tests.worlds import CONFIGS
 from training import pack
 from training.record import Record
@@ -27,7 +27,7 @@ QUICK = ("baselines=[{use: recency.Recency}]", "stale_months=[1]", "model.config
 def _run(environment: dict[str, str], place: Workspace, settings: tuple[str, ...]) -> None:
     """A run without pictures, of a tree in a known state."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
+        patch.setattr(Figure, "savefig", drawn)
         patch.setattr(pack, "code_state", lambda: coded("clean"))
         for name, value in environment.items():
             patch.setenv(name, value)

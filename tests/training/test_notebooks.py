@@ -8,7 +8,7 @@ import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
 
-from tests.training.finished import PIXEL, settled
+from tests.training.finished import drawn, settled
 from tests.worlds import ROOT
 from training import review
 from training.experiments import Comparison, Version
@@ -42,7 +42,7 @@ def test_the_notebooks_run(
     """Two versions are made and compared; the approved one answers with reasons."""
     mpl.use("agg")
     # The pack's plots are looked at elsewhere.
-    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
+    monkeypatch.setattr(Figure, "savefig", drawn)
     monkeypatch.chdir(ROOT)
     place = settled(tmp_path, monkeypatch)
     names, shown = executed(NOTEBOOKS / "experiments.ipynb")

@@ -27,6 +27,7 @@ from tests.training.finished import (
     aliases,
     asked,
     coded,
+    drawn,
     planned,
     said,
     settled,
@@ -230,7 +231,7 @@ def test_committing_the_code_gives_a_version_that_may_be_released(
     decided: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same model from a changed tree, run again from the committed one, is a new version."""
-    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
+    monkeypatch.setattr(Figure, "savefig", drawn)
     monkeypatch.setattr(pack, "code_state", lambda: coded("clean"))
     with said() as lines:
         done = run(decided, planned(decided, *ANOTHER))

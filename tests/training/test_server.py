@@ -16,7 +16,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from features.settings import Workspace
-from tests.training.finished import MARKS, PIXEL, Runs, coded, planned
+from tests.training.finished import MARKS, Runs, coded, drawn, planned
 from tests.worlds import CONFIGS
 from training import pack, review, versions
 from training.runs import run
@@ -95,7 +95,7 @@ def test_runs_and_decisions_go_to_a_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Registered, looked at, approved and loaded by URL; the server's webhooks hear of it."""
-    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
+    monkeypatch.setattr(Figure, "savefig", drawn)
     monkeypatch.setattr(pack, "code_state", lambda: coded("clean"))
     monkeypatch.setenv("PERENNIAL_TRACKING_URI", server)
     for variable, path in (

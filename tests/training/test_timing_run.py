@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from features.progress import Progress
 from features.settings import Workspace
-from tests.training.finished import MARKS, PIXEL, settled
+from tests.training.finished import MARKS, drawn, settled
 from tests.worlds import CONFIGS
 from training import bundle as bundles
 from training.gates import CANDIDATE, CHAMPION
@@ -34,7 +34,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pack of a small run that is judged against itself."""
     with pytest.MonkeyPatch.context() as patched:
         settled(tmp_path_factory.mktemp("timing"), patched)
-        patched.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
+        patched.setattr(Figure, "savefig", drawn)
         place = Workspace.locate(configs=CONFIGS)
         plan = load_plan(place, CONFIGS / "timing.yaml", SMALL)
         progress = Progress("timing", (*PREPARING, *plan.family.stages, *JUDGING))
