@@ -125,12 +125,16 @@ def stater(
     named = chinese.UNITS.get(named, named) if language == "zh" else named
     after = f" {named}{after}" if named else after
 
-    def state(value: float) -> str:
-        if math.isnan(value):
+    if column.dtype == "string":
+        words = [f"{before}{level!r}" for level in column.levels]
+        return lambda value: unknown if math.isnan(value) else words[int(value)]
+
+    def state(value: float) -> str:  # said of every column of every row: `number`, without a call
+        if value != value:
             return unknown
-        if column.dtype == "string":
-            return f"{before}{column.levels[int(value)]!r}"
-        return f"{before}{number(value)}{after}"
+        text = f"{value:,.2f}"
+        text = text[:-3] if text.endswith(".00") else text.removesuffix("0")
+        return f"{before}{text}{after}"
 
     return state
 

@@ -34,18 +34,18 @@ def _add(
     n_rows = x.shape[1]
     for t in range(trees.shape[0] - 1):
         for s in range(trees[t, 0], trees[t + 1, 0]):
-            above, place, f, missing = steps[s, 0], steps[s, 1], steps[s, 2], steps[s, 3]
-            side, bit, limit = steps[s, 4], steps[s, 5], limits[s]
+            above, place, v = off[steps[s, 0]], off[steps[s, 1]], x[steps[s, 2]]
+            missing, side, bit, limit = steps[s, 3], steps[s, 4], steps[s, 5], limits[s]
             for row in range(n_rows):
-                v = x[f, row]
-                right = (v >= limit) | ((v != v) & missing)
-                off[place, row] = off[above, row] | ((right ^ side) << bit)
+                right = (v[row] >= limit) | ((v[row] != v[row]) & missing)
+                place[row] = above[row] | ((right ^ side) << bit)
         for g in range(trees[t, 1], trees[t + 1, 1]):
-            place, width, start, entry = groups[g, 0], groups[g, 1], groups[g, 2], groups[g, 3]
+            pattern, width, start = off[groups[g, 0]], groups[g, 1], groups[g, 2]
             for j in range(width):
-                f = columns[start + j]
+                sums, cells = out[columns[start + j]], table[groups[g, 3] + j :]
                 for row in range(n_rows):
-                    out[f, row] += table[entry + off[place, row] * width + j]
+                    # Unsigned: an index that may be negative counts from the end, at a cost.
+                    sums[row] += cells[np.uint32(pattern[row] * width)]
 
 
 class Paths(NamedTuple):
