@@ -19,6 +19,7 @@ from serving.lookup import Lookup
 from serving.release import Release
 from serving.rows import MAX_ROWS, STRICT, Asked, RowReader
 from serving.watch import Watch
+from training import categories
 from training.contract import Explanation, Floats
 from training.sentences import Language
 
@@ -44,8 +45,8 @@ class Contribution(BaseModel):
     model_config = STRICT
 
     feature: str
-    value: float | None
-    """As counted; null = missing."""
+    value: float | str | None
+    """A number as counted, or a word; null = missing."""
     contribution: float
     text: str
     """The same in words."""
@@ -179,10 +180,11 @@ class ToldEndpoints:
         """The explanations of a request's rows."""
         bundle = self.bundle
         told, found = bundle.told(X), bundle.explain(X)
+        rows = categories.rows(bundle.answer.columns, X)
         for i, answer in enumerate(told):
             lines = [
                 {"feature": bundle.columns[j],
-                 "value": None if np.isnan(X[i, j]) else float(X[i, j]),
+                 "value": rows[i][bundle.columns[j]],
                  "contribution": float(found.contributions[i, j]), "text": text}
                 for j, text in bundle.reasons(found, i, language)
             ]  # fmt: skip

@@ -13,8 +13,10 @@ from features.settings import Part, resolve
 from serving import base, replay
 from serving.guard import Guard
 from serving.release import Release
+from serving.told import Contribution, ToldEndpoints
 from tests.serving.asgi import ask, post
 from tests.training.segments.samples import ACTIVITY, SCHEMA, VALUE, customers
+from tests.training.segments.test_ways import PLACED, placed
 from training import bundle as common
 from training.keys import signing_key, verifying_key
 from training.segments import bundle as bundles
@@ -41,6 +43,24 @@ class Served:
         return reply.json
 
 
+def answer_of(way: Any, found: Any, part: Part, schema: Any) -> SegmentsAnswer:
+    """What a segmentation answers; its words are made up."""
+    segments = tuple(
+        Segment(
+            id=i, name=f"name of {i}", words="words", customers=100, share=0.25,
+            value_share=0.25, buying=0.5, rule="everybody", precision=1.0, coverage=1.0, medians={},
+        )
+        for i in "ABCD"
+    )  # fmt: skip
+    declared = {column.name: column for column in schema}
+    return SegmentsAnswer(
+        task="segments", question="To which segment?", kind="segments", output="segment",
+        cutoff="2024-01-01", horizon_days=90, source="random", currency="GBP", run_key="test",
+        space=SPACE, way=part, nature=way.nature, value=VALUE, segments=segments,
+        columns=tuple(declared[name] for name in found.columns),
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     """A segmentation learned, signed, loaded and served."""
@@ -49,20 +69,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     found = learn(way, frame, SCHEMA, VALUE, seed=1).segmentation
     (stable,) = bootstrap(way, frame, SCHEMA, VALUE, found, [frame], repeats=5, seed=1)
     found = with_confidence(found, found.assign(found.rows(frame)), stable.agreed)
-    segments = tuple(
-        Segment(
-            id=i, name=f"name of {i}", words="words", customers=100, share=0.25,
-            value_share=0.25, buying=0.5, rule="everybody", precision=1.0, coverage=1.0, medians={},
-        )
-        for i in "ABCD"
-    )  # fmt: skip
     declared = {column.name: column for column in SCHEMA}
-    answer = SegmentsAnswer(
-        task="segments", question="To which segment?", kind="segments", output="segment",
-        cutoff="2024-01-01", horizon_days=90, source="random", currency="GBP", run_key="test",
-        space=SPACE, way=PART, nature=way.nature, value=VALUE, segments=segments,
-        columns=tuple(declared[name] for name in found.columns),
-    )  # fmt: skip
+    answer = answer_of(way, found, PART, SCHEMA)
     X = found.rows(frame)
     X = np.where(np.random.default_rng(0).random(X.shape) < 0.05, np.nan, X)
     X[:, [declared[n].missing == "never" for n in found.columns]] = found.rows(frame)[
@@ -189,3 +197,22 @@ def test_files_are_native(served: Served, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
         with np.load(tmp_path / name, allow_pickle=False) as stored:
             assert all(stored[key].dtype != object for key in stored.files)
+
+
+def test_words_are_told_as_words() -> None:
+    """A contribution of a category names its word, not the code that the model sees."""
+    config = {
+        "quantiles": {}, "values": {"profile__age_years": [30]}, "words": ["profile__region"],
+        "rules": [{"name": "north", "where": {"profile__region": ["north"]}}],
+    }  # fmt: skip
+    part, frame = Part(use="rules.Rules", config=config), placed(120)
+    way = resolve(WAYS, part)
+    found = learn(way, frame, PLACED, VALUE, seed=1).segmentation
+    bundle = SegmentsBundle(answer_of(way, found, part, PLACED), found)
+    X = found.rows(frame)
+    said = Release(model="s", version=1, digest="d", reviewer="Ann", approved_at="2026-01-02")
+    told = ToldEndpoints(bundle, said, None, X[0], "", {}).explained(X)
+    for region, answer in zip(frame["profile__region"], told, strict=True):
+        values = {c["feature"]: c["value"] for c in answer["contributions"]}
+        assert values["profile__region"] == (region if isinstance(region, str) else None)
+        Contribution.model_validate(answer["contributions"][0])
