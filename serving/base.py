@@ -39,8 +39,8 @@ _STATIC = "/static_content"
 
 _LOOK = Rule(("GET",), READ)
 _ASK = Rule(("POST",), PREDICT, body=True, shed=True)
-# One thread explains: about 700 rows of 40 columns wait as long as anybody should.
-_EXPLAIN = replace(_ASK, most=1 << 20)
+# One thread explains: 1 MiB are some 700 rows of 40 columns.
+_EXPLAIN = replace(_ASK, most=1 << 20, wait=0.2)
 _HEALTH = ("GET", "HEAD")
 _PAGE_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 RULES = {
@@ -263,7 +263,8 @@ def add_routes(
             responses={200: {"model": route.reply}, **refused},
             openapi_extra=extra,
         )
-    app.handlers |= Pages(bundle, release, lookup).handlers
+    app.state.pages = Pages(bundle, release, lookup)
+    app.handlers |= app.state.pages.handlers
 
     def described() -> dict[str, Any]:
         """FastAPI's description with examples, from which it would drop every null."""

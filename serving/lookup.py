@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import ConfigError, DataError
 from features.identity import KEY_FILE, customer_ids, customer_key
-from features.online import Profiles, default_url
+from features.online import Profile, Profiles, default_url
 from features.schema import FeatureColumn
 from features.settings import Workspace
 from serving.guard import Refused
@@ -110,6 +110,19 @@ class Lookup:
         old = [f"the profiles are {age:.0f} days old"] if age > STALE_DAYS else []
         numbers = np.array([ids[source_id] for source_id in source_ids], dtype=np.int64)
         return Found(rows, old, numbers, first.cutoff)
+
+    def profile(self, source_id: str) -> Profile | None:
+        """All that is published of a customer, columns of other models included.
+
+        Raises
+        ------
+        DataError
+            If the store does not answer.
+        """
+        if self.profiles is None:
+            return None
+        ids = customer_ids(self._source, [source_id], self._key)
+        return self.profiles.get(ids[source_id])
 
     def published(self) -> dict[str, Any] | None:
         """As of when the profiles hold and how old they are; None where none can be read."""

@@ -1,5 +1,7 @@
 """Two pages for a browser: what the model is and how it does, and one customer with reasons.
 
+Of the customer also what the process's other services say, and the past (:mod:`serving.beside`).
+
 Plain HTML without scripts or files from elsewhere, behind the same guard as every route. A customer
 is asked for by a form, so that no id stands in an address or a log.
 """
@@ -17,10 +19,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from features.errors import DataError
 from features.settings import Workspace
+from serving.beside import ALONE, Beside, row_of, timeline
 from serving.guard import Refused
 from serving.lookup import Lookup
 from serving.release import Release
-from training import categories
 from training.bundle import Loaded
 from training.contract import reasons
 from training.drift import SCORE
@@ -47,6 +49,7 @@ class Pages:
 
     def __init__(self, bundle: Loaded, release: Release, lookup: Lookup | None) -> None:
         self.bundle, self.release, self.lookup = bundle, release, lookup
+        self.others: list[Beside] = []
         self.pages = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
         )
@@ -102,23 +105,28 @@ class Pages:
         if self.lookup is None or self.lookup.profiles is None or not source_id:
             raise Refused(422, "no_profiles", "No profiles are published for this service.")
         assert isinstance(self.bundle, Bundle), "its page is there for no other"
-        bundle, found = self.bundle, self.lookup.found([source_id])
-        codes = {k.name: categories.codes(k) for k in bundle.answer.columns if k.dtype == "string"}
-        row = found.rows[0]
-        values = [codes[n].get(v) if n in codes else v for n, v in row.items()]
-        X = np.array([values], dtype=np.float64)
+        bundle = self.bundle
+        X, found = row_of(bundle, self.lookup, source_id)
         answers, scores = bundle.predict(X)
         explained = bundle.explain(X)
         told = bundle.tell(X, answers, scores)
         answer = bundle.answer
         return {
             "output": answer.output, "unit": answer.said_unit, "space": answer.space,
-            "answer": float(answers[0]), "warnings": found.warnings, "row": row,
+            "answer": float(answers[0]), "warnings": found.warnings, "row": found.rows[0],
+            "others": {other.model: other.says(source_id) for other in self.others},
+            "alone": ALONE, "timeline": self._timeline(source_id),
             "told": {name: column[0] for name, column in told.items()},
             "why": reasons(answer.columns, answer.currency, explained, top=5)[0],
             "bars": bars(float(explained.base[0]), explained.contributions[0], bundle.columns),
             "columns": answer.columns,
         }  # fmt: skip
+
+    def _timeline(self, source_id: str) -> list[tuple[str, str]]:
+        assert self.lookup is not None, "the customer was found by it"
+        assert self.lookup.profiles is not None, "the customer was found there"
+        profile = self.lookup.profile(source_id)
+        return timeline(profile, self.lookup.profiles.meta().columns) if profile else []
 
     def _page(self, name: str, **values: Any) -> Response:
         text = self.pages.get_template(f"{name}.html").render(

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from features.errors import DataError
 from serving import base
+from serving.beside import Beside
 from serving.guard import NO_PATH, READY, Rule
 from serving.health import Health
 from training.bundle import TOLERANCE
@@ -73,5 +74,8 @@ def open_together(folders: Mapping[str, Path]) -> tuple[Together, dict[str, Rule
                 f"{name}: golden rows are answered differently by the installed code: "
                 f"{difference:.1e}, allowed {TOLERANCE:.0e}; package it again, or serve it alone"
             )
+    pages = [app.state.pages for app in apps.values()]
+    for page in pages:
+        page.others = [Beside(p.release.model, p.bundle, p.lookup) for p in pages if p is not page]
     health = {name: app.state.health for name, app in apps.items()}
     return Together(apps, health), rules(apps)

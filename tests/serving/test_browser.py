@@ -13,6 +13,7 @@ import uvicorn
 
 from features.settings import Workspace
 from serving import base
+from serving.beside import NO_PROFILES, Beside
 from serving.guard import Guard
 from serving.release import Release
 from serving.watch import Watch
@@ -77,6 +78,8 @@ def address(
 ) -> Iterator[str]:
     """The service with profiles, on a socket."""
     app = base.make_app(bundle, statement, at(published, 1))
+    pages = app.state.pages
+    pages.others = [Beside("clv", bundle, pages.lookup), Beside("basket", bundle, None)]
     app.state.watch = Watch(bundle, predictions.folder(published, "churn", 3), share=0.0)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(Guard(app, base.RULES), log_config=None, lifespan="off")
@@ -125,9 +128,13 @@ def test_a_customer_is_found_by_keyboard(page: Any) -> None:
     page.keyboard.type(PEOPLE[0])
     page.keyboard.press("Enter")
     page.wait_for_selector("h2")
-    assert page.locator("h2").all_inner_texts() == ["Why", "Profile"]
+    parts = ["Why", "The other models", "Timeline", "Profile"]
+    assert page.locator("h2").all_inner_texts() == parts
     assert "churn_probability:" in page.inner_text("p.big")
     assert page.locator("main ul li").count() >= 1
+    assert page.locator("th:has-text('clv') + td").inner_text().startswith("churn_probability: ")
+    assert page.locator("th:has-text('basket') + td").inner_text() == NO_PROFILES
+    assert page.locator("td:text-is('the last order')").count() == 1
     assert page.locator("svg rect").count() >= 3
     text = page.inner_text("main")
     assert all(name in text for name in NAMES)

@@ -2,23 +2,28 @@
 
 import base64
 import xml.etree.ElementTree as ET
+from datetime import timedelta
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from features.online import Profile
+from features.schema import FeatureColumn
 from features.settings import Workspace
 from serving import base
+from serving.beside import ALONE, NO_HISTORY, NO_PROFILES, Beside, timeline
 from serving.guard import Guard
 from serving.pages import bars
 from serving.release import Release
 from serving.watch import Watch
 from tests.serving.asgi import ask, post
 from tests.serving.bad import SECRET
-from tests.serving.conftest import NAMES, as_rows, random_rows
+from tests.serving.conftest import COLUMNS, NAMES, as_rows, random_rows
 from tests.serving.echo import ACCESS, KEY
-from tests.serving.test_lookup import PEOPLE, X, at, published
+from tests.serving.test_lookup import CUTOFF, PEOPLE, X, at, published
 from training import predictions
 from training.supervised.bundle import Bundle
 
@@ -146,3 +151,67 @@ def test_bars_touch_and_end_at_the_score() -> None:
         assert one["to"] == pytest.approx(two["from"])
     assert steps[-1]["to"] == pytest.approx(made[-1]["to"]) == pytest.approx(-0.3 + moved.sum())
     assert all(340 <= bar["x"] <= bar["x"] + bar["width"] <= 801 for bar in made)
+
+
+def test_the_other_services_stand_beside(app: Guard, bundle: Bundle) -> None:
+    """Each in a line of its own answer, or with why it has none; alone that is said."""
+    lookup = app.app.state.pages.lookup  # type: ignore[attr-defined]
+    body = f"id={PEOPLE[0]}".encode()
+    assert ALONE in ask(app, "POST", "/customer", body, FORM).body.decode()
+    stage = {"stage": "loyalty", "periods_in_stage": 3, "state": "A", "state_name": "active",
+             "probability": 0.91}  # fmt: skip
+    segment = {"segment": "B", "name": "evenings", "confidence": 0.8}
+    app.app.state.pages.others = [  # type: ignore[attr-defined]
+        Beside("spend", bundle, lookup),
+        Beside("lifecycle", told("lifecycle", stage), lookup),
+        Beside("segments", told("segments", segment), lookup),
+        Beside("recommend", told("lists", {}, columns=()), None),
+        Beside("other", bundle, None),
+    ]
+    text = Seen(ask(app, "POST", "/customer", body, FORM).body.decode()).text
+    (answer,), _ = bundle.predict(X[:1])
+    for line in (
+        f"churn_probability: {answer:.4g} probability",
+        "stage: loyalty, for 3 periods; state A (active), probability 0.91",
+        "segment B: evenings, confidence 0.80",
+        NO_HISTORY,
+        NO_PROFILES,
+    ):
+        assert line in text
+    last = CUTOFF - timedelta(days=float(X[0, 0]))
+    assert f"{last:%Y-%m-%d}the last order" in text.replace("\n", "")
+
+
+def told(kind: str, says: dict[str, Any], columns: Any = COLUMNS) -> Any:
+    """As much of a bundle as a line takes."""
+    return SimpleNamespace(
+        answer=SimpleNamespace(kind=kind, columns=columns), told=lambda rows: [says] * len(rows)
+    )
+
+
+def test_the_timeline_is_what_the_profile_dates() -> None:
+    """Moments and periods, the newest first; what is unknown or nothing is not there."""
+    values = {
+        "rfm__recency_days": 1.5, "rfm__age_days": 100.0, "web__seen_days": None,
+        "periods__orders_p0": 0.0, "periods__orders_p1": 2.0, "periods__visits_p1": 5.0,
+        "periods__visits_p2": None, "rfm__count": 7.0,
+    }  # fmt: skip
+    said = {
+        "rfm__recency_days": "time since the last order",
+        "rfm__age_days": "time since the first order",
+        "web__seen_days": "time since the last visit",
+    }
+    columns = [
+        FeatureColumn(
+            name=name, meaning=said.get(name, "a count"), missing="none",
+            unit="days" if name in said else "events",
+            window_days=30 * (int(name[-1]) + 1) if name.startswith("periods") else None,
+        )
+        for name in values
+    ]  # fmt: skip
+    profile = Profile(1, values, CUTOFF, CUTOFF, 0.0)
+    assert timeline(profile, columns) == [
+        ("2025-06-28", "the last order"),
+        ("2025-05-01", "2 orders, 5 visits in 30 days from here"),
+        ("2025-03-22", "the first order"),
+    ]
