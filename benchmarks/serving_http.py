@@ -47,7 +47,8 @@ from features.online import default_url, publish_profiles
 from features.schema import FeatureColumn
 from features.settings import Part, Workspace
 from serving import keys, package
-from serving.serve import Server, packaged
+from serving.packaged import packaged
+from serving.serve import Server
 from training import bundle as bundles
 from training import versions
 from training.calibrate import Calibrator

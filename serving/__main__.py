@@ -17,14 +17,23 @@ if TYPE_CHECKING:
 app = door("From an approved version to a service that predicts and explains over HTTP.")
 
 Model = Annotated[str, typer.Argument(help="Registered model, such as churn.", show_default=False)]
+Version = Annotated[
+    int | None, typer.Option(help="An approved version; the champion if not given.")
+]
+Out = Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")]
+AsOf = Annotated[
+    str | None, typer.Option(help="Date as of which to answer; default: the data's end.")
+]
+Purpose = Annotated[
+    str | None, typer.Option(help="Keep only customers who consent to it, such as marketing.")
+]
+Channel = Annotated[str | None, typer.Option(help="Channel of that consent.")]
 
 
 @app.command()
 def package(
     model: Model,
-    version: Annotated[
-        int | None, typer.Option(help="An approved version; the champion if not given.")
-    ] = None,
+    version: Version = None,
     store: Store = None,
     registry: Registry = None,
     dry_run: DryRun = False,
@@ -86,7 +95,9 @@ def serve(
     """
     with answering(store, registry) as place:
         from features.errors import ConfigError
-        from serving.serve import Server, Tls, everything, packaged
+        from serving.address import Tls
+        from serving.packaged import everything, packaged
+        from serving.serve import Server
 
         if (certificate is None) != (private_key is None):
             raise ConfigError("--certificate and --private-key go together")
@@ -128,7 +139,7 @@ def serve(
 def _swap(server: "Server", place: "Workspace") -> None:
     """Let champions answer; what cannot be served is told, and the ones before go on."""
     from features.errors import PerennialError
-    from serving.serve import packaged
+    from serving.packaged import packaged
 
     try:
         server.swap(*(packaged(place, model) for model in server.models))
@@ -162,20 +173,14 @@ def key(
 @app.command()
 def score(
     model: Model,
-    out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")],
-    version: Annotated[
-        int | None, typer.Option(help="An approved version; the champion if not given.")
-    ] = None,
-    as_of: Annotated[
-        str | None, typer.Option(help="Date as of which to answer; default: the data's end.")
-    ] = None,
+    out: Out,
+    version: Version = None,
+    as_of: AsOf = None,
     reasons: Annotated[
         int, typer.Option(help="Reasons in words for each customer.", min=0, max=20)
     ] = 0,
-    purpose: Annotated[
-        str | None, typer.Option(help="Keep only customers who consent to it, such as marketing.")
-    ] = None,
-    channel: Annotated[str | None, typer.Option(help="Channel of that consent.")] = None,
+    purpose: Purpose = None,
+    channel: Channel = None,
     data_dir: DataDir = None,
     store: Store = None,
     registry: Registry = None,
@@ -209,21 +214,15 @@ def score(
 def audience(
     model: Model,
     product: Annotated[str, typer.Argument(help="The source's id of an item.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")],
+    out: Out,
     size: Annotated[int, typer.Option(help="At most so many customers.", min=20)] = 200,
     who: Annotated[
         str, typer.Option(help="Who never had it (discovery), who had it (repeat), or all.")
     ] = "discovery",
-    version: Annotated[
-        int | None, typer.Option(help="An approved version; the champion if not given.")
-    ] = None,
-    as_of: Annotated[
-        str | None, typer.Option(help="Date as of which to answer; default: the data's end.")
-    ] = None,
-    purpose: Annotated[
-        str | None, typer.Option(help="Keep only customers who consent to it, such as marketing.")
-    ] = None,
-    channel: Annotated[str | None, typer.Option(help="Channel of that consent.")] = None,
+    version: Version = None,
+    as_of: AsOf = None,
+    purpose: Purpose = None,
+    channel: Channel = None,
     data_dir: DataDir = None,
     store: Store = None,
     registry: Registry = None,

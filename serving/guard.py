@@ -18,6 +18,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import ANYBODY, Access, Caller
+from serving.backlog import Backlog, Entered
 from serving.metrics import OTHER, Metrics
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class Rule:
     """Whether its requests count against the limit of requests in flight."""
     most: int | None = None
     """Bytes of bodies that may be at work together, where work grows with them; None = any."""
+    wait: float | None = None
+    """Seconds that the oldest may have waited when another is let in; None = any."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Guard:
         self.at_end, self.audit, self.leaving = at_end, audit, False
         self.limits = limits or Limits()
         self.metrics = Metrics()
-        self._at_work: dict[str, int] = {}
+        self._backlogs: dict[str, Backlog] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or answer it here; whatever happens is counted."""
@@ -204,20 +207,19 @@ class Guard:
         if not rule.shed:
             await self._run(rule, scope, receive, send)
             return
-        path, size = scope["path"], self._declared(headers)
-        own = self._at_work.get(path, 0)
-        full = rule.most is not None and own and own + size > rule.most
-        if full or self.metrics.in_flight >= self.limits.in_flight:
+        size, path = self._declared(headers), scope["path"]
+        backlog = self._backlogs.setdefault(path, Backlog(rule.most, rule.wait))
+        if self.metrics.in_flight >= self.limits.in_flight or backlog.full(size):
             self.metrics.shed += 1
             text = "too many requests are at work; try again in a second"
             raise Refused(503, "overloaded", text, headers=((b"retry-after", b"1"),))
         self.metrics.in_flight += 1
-        self._at_work[path] = own + size
+        entered = backlog.enter(size)
         try:
-            await self._run(rule, scope, receive, send)
+            await self._run(rule, scope, receive, send, entered)
         finally:
             self.metrics.in_flight -= 1
-            self._at_work[path] -= size
+            backlog.inside.discard(entered)
 
     def _caller(self, rule: Rule | None, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
         if self.access is None or (rule is not None and rule.open):
@@ -254,13 +256,18 @@ class Guard:
             413, "body_too_large", f"the body is limited to {self.limits.body_bytes} bytes"
         )
 
-    async def _run(self, rule: Rule, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run(
+        self, rule: Rule, scope: Scope, receive: Receive, send: Send,
+        entered: Entered | None = None,
+    ) -> None:  # fmt: skip
         arrived = not rule.body
         try:
             async with asyncio.timeout(self.limits.seconds) as deadline:
                 if rule.body:
                     receive = _replay(await self._body(receive), receive)
                     arrived = True
+                if entered:
+                    entered.arrived()
                 await self.app(scope, receive, send)
         except TimeoutError:
             if not deadline.expired():

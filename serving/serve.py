@@ -1,70 +1,27 @@
 """Serve a packaged Bento on this machine: start it, wait until it answers, swap it, stop it."""
 
-import ipaddress
 import logging
 import socket
-import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from features.errors import ConfigError, DataError, NotApproved
+from features.errors import DataError
 from features.settings import Workspace
-from serving import bento, keys
-from serving.access import open_access
-from training.record import Record, champion
+from serving import bento
+from serving.address import LOOPBACK, Tls, check_tls, checked_host, listening
+from serving.packaged import pinned
 
 log = logging.getLogger("perennial")
 
-LOOPBACK = "127.0.0.1"
 READY_SECONDS = 90.0
 STOP_SECONDS = 20.0
-BACKLOG = 2048
-"""Connections that may wait to be accepted."""
 _SAY_SECONDS = 5.0
 _LASTS_SECONDS = 10.0
 """A worker that ends sooner would do so again."""
-
-
-def packaged(place: Workspace, model: str) -> str:
-    """The Bento of the model's champion, as the record has it.
-
-    Raises
-    ------
-    NotApproved
-        If no version is approved.
-    ConfigError
-        If the champion was not packaged, or its Bento is gone.
-    """
-    entries = Record(place).entries(model)
-    standing = champion(entries)
-    if standing is None:
-        raise NotApproved(
-            f"model {model!r} has no approved version in {place.registry}; "
-            f"look at one with `python -m training review {model}` and approve it"
-        )
-    for entry in reversed(entries):
-        tag = str(entry.evidence.get("bento", ""))
-        same = (entry.version, entry.digest) == (standing.version, standing.digest)
-        if entry.event == "checked" and same and tag and bento.built(bento.home(place), tag):
-            return tag
-    raise ConfigError(
-        f"{model!r} version {standing.version} is approved and not packaged in {place.store}: "
-        f"run `python -m serving package {model}`"
-    )
-
-
-@dataclass(frozen=True)
-class Tls:
-    """What encrypts the connections."""
-
-    certificate: Path
-    """Chain in PEM."""
-    private_key: Path
 
 
 class Worker:
@@ -110,25 +67,6 @@ class Worker:
         self.lifeline.close()
 
 
-def everything(place: Workspace) -> list[str]:
-    """The Bentos of all champions that are packaged, by the models' names.
-
-    Raises
-    ------
-    ConfigError
-        If there are none.
-    """
-    found = []
-    for model in sorted({entry.model for entry in Record(place).entries()}):
-        try:
-            found.append(packaged(place, model))
-        except (ConfigError, NotApproved) as error:
-            log.info("      left out: %s", error)
-    if not found:
-        raise ConfigError(f"nothing is packaged in {place.store}: `python -m serving package`")
-    return found
-
-
 class Server:
     """A served Bento: a listening socket, and the process that answers on it.
 
@@ -171,16 +109,16 @@ class Server:
         notice: float = 0.0,
         also: Sequence[str] = (),
     ) -> None:
-        self.place, self.host = place, _checked_host(host, place.keys)
+        self.place, self.host = place, checked_host(host, place.keys)
         for each in (tag, *also):
             self._verified(each)
         options = ["--notice", str(notice)]
         if tls:
-            _check_tls(tls)
+            check_tls(tls)
             options += ["--certificate", str(tls.certificate.absolute())]
             options += ["--private-key", str(tls.private_key.absolute())]
         self._options = options
-        self._listener = _listener(self.host, port)
+        self._listener = listening(self.host, port)
         self.port = int(self._listener.getsockname()[1])
         written = f"[{self.host}]" if ":" in self.host else self.host
         self.address = f"{'https' if tls else 'http'}://{written}:{self.port}"
@@ -278,16 +216,16 @@ class Server:
     def _verified(self, tag: str) -> Path:
         from serving import release
 
-        stored = bento.folder(bento.home(self.place), "models", _pinned(self.place, tag))
+        stored = bento.folder(bento.home(self.place), "models", pinned(self.place, tag))
         release.verify(stored, self.place.keys)
         return stored
 
     def _started(self, tags: Sequence[str]) -> Worker:
-        code, what = bento.folder(bento.home(self.place), "bentos", tags[0]) / "src", [tags[0]]
+        code = bento.folder(bento.home(self.place), "bentos", tags[0]) / "src"
         if len(tags) > 1:  # one process has one code, and Bentos may differ in theirs
             code = Path(__file__).parents[1]
-            folders = [f"{tag.partition(':')[0]}={self._verified(tag)}" for tag in tags]
-            what = [word for folder in folders for word in ("--release", folder)]
+        releases = [f"{tag.partition(':')[0]}={self._verified(tag)}" for tag in tags]
+        what = [word for release in releases for word in ("--release", release)]
         return Worker(
             tags, [*what, *self._options], self._listener, self.log, code, self._environment
         )
@@ -324,51 +262,3 @@ def running(place: Workspace, tag: str, host: str = LOOPBACK, port: int = 0) -> 
         yield server.address
     finally:
         server.stop()
-
-
-def _pinned(place: Workspace, tag: str) -> str:
-    """The model that a Bento pins, as packaging noted it."""
-    for entry in reversed(Record(place).entries(tag.partition(":")[0])):
-        if entry.evidence.get("bento") == tag and bento.STORED in entry.evidence:
-            return str(entry.evidence[bento.STORED])
-    raise ConfigError(
-        f"no Bento {tag!r} was packaged from {place.registry}: "
-        "run `python -m serving package MODEL`"
-    )
-
-
-def _checked_host(host: str, folder: Path) -> str:
-    host = LOOPBACK if host == "localhost" else host
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        raise ConfigError(f"--host {host!r}: expected an IP address, such as {LOOPBACK}") from None
-    if open_access(folder) is None and not local:
-        raise ConfigError(
-            f"--host {host}: other machines could ask without a key. Configure API keys first, "
-            f"`python -m serving key` makes one in {folder / keys.FILE}, or tokens of an issuer; "
-            f"or stay on {LOOPBACK}"
-        )
-    return host
-
-
-def _check_tls(tls: Tls) -> None:
-    try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-            tls.certificate, tls.private_key
-        )
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"{tls.certificate}, {tls.private_key}: expected a certificate chain and its private "
-            f"key in PEM: {error}"
-        ) from None
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"cannot listen on {host} port {port}: {error}; choose another with --port"
-        ) from None

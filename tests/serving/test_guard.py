@@ -258,3 +258,33 @@ def test_large_bodies_are_shed_before_small_ones() -> None:
     assert asyncio.run(together(60, 30, 20, 5)) == [200, 200, 503, 200]
     assert asyncio.run(together(5_000, 1)) == [200, 503]
     assert asyncio.run(together(90)) == [200]
+
+
+def test_nobody_waits_long_for_a_busy_path() -> None:
+    """While the oldest has waited too long others are refused; a body on its way blocks nobody."""
+    rules = {**RULES, "/work": replace(RULES["/work"], wait=0.05)}
+    guard = Guard(Echo(seconds=0.3), rules)
+
+    async def asked(after: float, sent: float = 0.0) -> int:
+        await asyncio.sleep(after)
+        unread = [{"type": "http.request", "body": b"{}", "more_body": False}]
+
+        async def receive() -> Any:
+            await asyncio.sleep(sent)
+            return unread.pop()
+
+        statuses: list[int] = []
+
+        async def send(message: Any) -> None:
+            statuses.extend([message["status"]] if "status" in message else [])
+
+        scope = {"type": "http", "method": "POST", "path": "/work", "headers": JSON}
+        await guard(scope, receive, send)
+        return statuses[0]
+
+    async def together(*requests: tuple[float, float]) -> list[int]:
+        return await asyncio.gather(*(asked(*request) for request in requests))
+
+    assert asyncio.run(together((0, 0), (0.01, 0), (0.15, 0))) == [200, 200, 503]
+    assert asyncio.run(together((0, 0.2), (0.15, 0))) == [200, 200]
+    assert asyncio.run(together((0, 0))) == [200]

@@ -28,7 +28,8 @@ from features.settings import Workspace
 from serving import bento, keys, package
 from serving.health import Health
 from serving.package import Packaged
-from serving.serve import Server, packaged
+from serving.packaged import packaged
+from serving.serve import Server
 from tests.serving.conftest import Made
 from tests.serving.test_package import approve
 from training import predictions
@@ -301,7 +302,8 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from features.settings import Workspace
-from serving.serve import Server, Tls
+from serving.address import Tls
+from serving.serve import Server
 place = Workspace.model_validate_json(sys.argv[1])
 folder = Path(sys.argv[3])
 server = Server(place, sys.argv[2], tls=Tls(folder / "certificate.pem", folder / "private.pem"))

@@ -15,7 +15,9 @@ import serving
 from features.errors import ConfigError, NotApproved
 from features.settings import Workspace
 from serving import bento, keys
-from serving.serve import Server, _checked_host, _listener, packaged
+from serving.address import checked_host, listening
+from serving.packaged import packaged
+from serving.serve import Server
 from training.keys import add_reviewer
 from training.record import Record
 
@@ -77,9 +79,9 @@ def test_missing_bento_names_the_remedy(workplace: Workspace) -> None:
 def test_other_hosts_need_keys(host: str, tmp_path: Path) -> None:
     """Without a key file only loopback is listened on; with one any address is."""
     with pytest.raises(ConfigError, match="Configure API keys first"):
-        _checked_host(host, tmp_path)
+        checked_host(host, tmp_path)
     (tmp_path / keys.FILE).write_text(DIGEST.replace("d", "a"))
-    assert _checked_host(host, tmp_path) == host
+    assert checked_host(host, tmp_path) == host
 
 
 @pytest.mark.parametrize(
@@ -87,13 +89,13 @@ def test_other_hosts_need_keys(host: str, tmp_path: Path) -> None:
 )
 def test_loopback_needs_none(host: str, checked: str, tmp_path: Path) -> None:
     """The machine itself may ask without a key."""
-    assert _checked_host(host, tmp_path) == checked
+    assert checked_host(host, tmp_path) == checked
 
 
 def test_host_that_is_no_address_is_refused(tmp_path: Path) -> None:
     """Names are not resolved."""
     with pytest.raises(ConfigError, match="expected an IP address"):
-        _checked_host("example.org", tmp_path)
+        checked_host("example.org", tmp_path)
 
 
 @pytest.fixture
@@ -108,8 +110,8 @@ def taken() -> Iterator[int]:
 def test_taken_port_is_told(taken: int) -> None:
     """Before a process is started; 0 finds another."""
     with pytest.raises(ConfigError, match=f"port {taken}.*--port"):
-        _listener("127.0.0.1", taken)
-    with _listener("127.0.0.1", 0) as free:
+        listening("127.0.0.1", taken)
+    with listening("127.0.0.1", 0) as free:
         assert free.getsockname()[1] not in (0, taken)
 
 
@@ -188,15 +190,12 @@ def test_serving_process_has_no_tracker(
     code = f"""
 import json, sys
 sys.addaudithook(lambda event, _: event == "pickle.find_class" and sys.exit("unpickled"))
-from pathlib import Path
-from serving import base
+from serving.worker import opened
 from tests.serving.asgi import post
-app = base.new_app()
-base.open_release(app, Path({str(released)!r}), task="churn")
-guard = base.guarded(app)
+guard = opened({{"churn": {str(released)!r}}})
 rows = json.loads({json.dumps(json.dumps(rows[:3]))})
 status = [post(guard, path, rows).status for path in ("/predict", "/explain")]
-unwanted = {{"mlflow", "optuna", "shap", "matplotlib", "bentoml"}}
+unwanted = {{"mlflow", "optuna", "shap", "matplotlib", "bentoml", "sklearn"}}
 print(status, sorted(unwanted & set(sys.modules)))
 """
     done = subprocess.run(
