@@ -2,9 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import uvicorn
 
 JSON = ((b"content-type", b"application/json"),)
 
@@ -78,3 +84,19 @@ def post(app: Any, path: str, rows: Any, headers: Any = ()) -> Reply:
     """POST ``{"rows": rows}`` as JSON."""
     body = json.dumps({"rows": rows}).encode()
     return ask(app, "POST", path, body, [*JSON, *headers])
+
+
+@contextmanager
+def listening(app: Any) -> Iterator[str]:
+    """The address of an app on a socket, served by a thread of this process."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

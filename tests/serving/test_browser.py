@@ -1,15 +1,11 @@
 """The pages in headless Chromium: found, read and used by keyboard, with nothing from elsewhere."""
 
 import os
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from features.settings import Workspace
 from serving import base
@@ -17,6 +13,7 @@ from serving.beside import NO_PROFILES, Beside
 from serving.guard import Guard
 from serving.release import Release
 from serving.watch import Watch
+from tests.serving.asgi import listening
 from tests.serving.conftest import NAMES
 from tests.serving.test_lookup import PEOPLE, at, published
 from training import predictions
@@ -81,18 +78,10 @@ def address(
     pages = app.state.pages
     pages.others = [Beside("clv", bundle, pages.lookup), Beside("basket", bundle, None)]
     app.state.watch = Watch(bundle, predictions.folder(published, "churn", 3), share=0.0)
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(Guard(app, base.RULES), log_config=None, lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
     try:
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with listening(Guard(app, base.RULES)) as found:
+            yield found
     finally:
-        server.should_exit = True
-        thread.join()
         app.state.watch.close()
 
 
