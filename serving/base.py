@@ -24,6 +24,7 @@ from features.settings import Workspace
 from serving.access import Access, open_access
 from serving.guard import NO_PATH, READY, Guard, Limits, Rule
 from serving.keys import METRICS, PREDICT, READ
+from serving.tracing import open_spans, wanted
 
 if TYPE_CHECKING:
     from serving.lookup import Lookup
@@ -136,13 +137,14 @@ class App(FastAPI):
 
 def guarded(app: ASGIApp, rules: Mapping[str, Rule] = RULES) -> Guard:
     """The guard with our rules and the installation's keys; read when the server starts."""
+    spans = None
     try:
-        access = open_access(Workspace.locate().keys)
+        access, spans = open_access(Workspace.locate().keys), open_spans()
     except ConfigError:
         # Servers take an error here for "no start-up events" and go on. open_release() meets the
         # same error where it does end the worker; until then no key fits.
         access = Access({})
-    return Guard(app, rules, access, at_end=_close_watches, audit=open_audit())
+    return Guard(app, rules, access, at_end=_close_watches, audit=open_audit(), spans=spans)
 
 
 def open_audit() -> Callable[[bytes], object]:
@@ -209,6 +211,7 @@ def open_release(app: App, folder: Path, task: str | None = None) -> "Loaded":
 
     place = Workspace.locate()
     open_access(place.keys)
+    wanted()
     bundle, statement = release.load(folder, place.keys)
     found = bundle.answer.task
     if task is not None and found != task:

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.access import ANYBODY, Access, Caller
 from serving.backlog import Backlog, Entered
 from serving.metrics import OTHER, Metrics
+from serving.tracing import Spans
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,8 @@ class Guard:
         Called when all requests are answered and the process is about to end.
     audit
         Takes one line for each request but those to open paths; None = no audit.
+    spans
+        Makes a span of each request; None = no tracing.
 
     Attributes
     ----------
@@ -122,9 +125,10 @@ class Guard:
         limits: Limits | None = None,
         at_end: Callable[[], None] | None = None,
         audit: Callable[[bytes], object] | None = None,
+        spans: Spans | None = None,
     ) -> None:
         self.app, self.rules, self.access = app, rules, access
-        self.at_end, self.audit, self.leaving = at_end, audit, False
+        self.at_end, self.audit, self.spans, self.leaving = at_end, audit, spans, False
         self.limits = limits or Limits()
         self.metrics = Metrics()
         self._backlogs: dict[str, Backlog] = {}
@@ -134,8 +138,10 @@ class Guard:
         if scope["type"] == "lifespan":
 
             async def last(message: Message) -> None:
-                if message["type"] == "lifespan.shutdown.complete" and self.at_end:
-                    self.at_end()  # uvicorn then ends the process by the signal it was sent
+                # uvicorn then ends the process by the signal it was sent.
+                for close in (self.at_end, self.spans and self.spans.close):
+                    if message["type"] == "lifespan.shutdown.complete" and close:
+                        close()
                 await send(message)
 
             await self.app(scope, receive, last)
@@ -177,6 +183,8 @@ class Guard:
             self.metrics.observe(path, status or 500, seconds)
             if self.audit and (path == OTHER or not self.rules[path].open):
                 self.audit(_line(scope, path, status, seconds))
+            if self.spans:
+                self.spans.add(scope, path, status or 500, seconds)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]

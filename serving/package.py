@@ -6,14 +6,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from features.errors import ConfigError, DataError
 from features.settings import Workspace, code_fingerprint, fingerprint
 from features.store import scratch
-from serving import base, bento, histories, release, replay
+from serving import base, bento, histories, release, replay, sbom
 from serving.guard import Guard
 from serving.release import Posted, Release
 from training import bundle, track, versions
@@ -26,11 +25,11 @@ from training.versions import Approved
 log = logging.getLogger("perennial")
 
 REQUIREMENTS = (
-    "cryptography", "duckdb", "fastapi", "ibis-framework", "jinja2", "numba", "numpy", "orjson",
-    "pandas", "prometheus-client", "pyarrow", "pydantic", "pyjwt", "pyyaml", "scipy", "sqlglot",
-    "xgboost-cpu", "xgboost",
+    "bentoml", "cryptography", "duckdb", "fastapi", "ibis-framework", "jinja2", "numba", "numpy",
+    "orjson", "packaging", "pandas", "prometheus-client", "pyarrow", "pydantic", "pyjwt", "pyyaml",
+    "scipy", "sqlglot", "xgboost-cpu", "xgboost",
 )  # fmt: skip
-"""Distributions of the image beside BentoML, which adds itself; XGBoost in the installed build."""
+"""Distributions of the image, which brings what they need too; XGBoost in the installed build."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +154,10 @@ def _posted(place: Workspace, granted: Approved, loaded: Loaded) -> Posted | Non
 
 def _order(place: Workspace, loaded: Loaded, statement: Release) -> bento.Order:
     """What to build: tags follow from the statement, the code and the image's distributions."""
-    service, pins = _service(loaded), _pins()
+    service, made_of = _service(loaded), sbom.components(REQUIREMENTS)
     name = f"{statement.model}:v{statement.version}"
+    # BentoML adds itself.
+    pins = [f"{part.name}=={part.version}" for part in made_of if part.name != "bentoml"]
     code = code_fingerprint(*bento.SOURCES)
     return bento.Order(
         home=bento.home(place),
@@ -194,16 +195,6 @@ def _service(loaded: Loaded) -> str:
     return f"serving.{task}:{name}" if own else "serving.generic:Generic"
 
 
-def _pins() -> list[str]:
-    found = []
-    for name in REQUIREMENTS:
-        try:
-            found.append(f"{name}=={version(name)}")
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _replay_in_process(loaded: Loaded) -> None:
     difference = loaded.replay()
     if not difference <= TOLERANCE:
@@ -216,7 +207,10 @@ def _replay_in_process(loaded: Loaded) -> None:
 
 
 def _build(order: bento.Order, context: Path) -> None:
-    """Copy the sources and build there, in a process of its own, without the network."""
+    """Copy the sources, list what they need, and build there, in a process of its own.
+
+    Nothing of it takes the network.
+    """
     for name in bento.SOURCES:
         found = find_spec(name)
         assert found is not None
@@ -226,6 +220,8 @@ def _build(order: bento.Order, context: Path) -> None:
             target = context / name / path.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+    name, _, number = order.bento.partition(":")
+    sbom.write(sbom.components(REQUIREMENTS), name, number, context / "serving")
     done = subprocess.run(
         [sys.executable, "-m", "serving.bento"],
         input=order.model_dump_json().encode(),

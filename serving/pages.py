@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from features.errors import DataError
 from features.settings import Workspace
+from serving import sbom
 from serving.beside import ALONE, Beside, row_of, timeline
 from serving.guard import Refused
 from serving.lookup import Lookup
@@ -67,7 +68,7 @@ class Pages:
         facts = {
             "version": release.version, "approved by": release.reviewer,
             "approved at": release.approved_at, "learned from what was known by": answer.cutoff,
-            "profiles": self._profiles(),
+            "profiles": self._profiles(), "made of": sbom.summary(),
         }  # fmt: skip
         rows = 0 if shifted is None else int(shifted["rows_now"].max())
         drift = [] if shifted is None else list(shifted.itertuples())

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from features.settings import Workspace
-from serving import bento, keys, package
+from serving import bento, keys, package, sbom
 from serving.health import Health
 from serving.package import Packaged
 from serving.packaged import packaged
@@ -127,9 +127,15 @@ def test_bento_pins_its_model_and_carries_code_alone(service: Running) -> None:
         "serving",
         "bentofile.yaml",
     }
-    assert {path.suffix for path in files} == {".html", ".py", ".yaml"}
+    assert {path.suffix for path in files} == {".html", ".py", ".yaml", ".json", ".csv"}
     requirements = (folder / "env" / "python" / "requirements.txt").read_text().split()
     assert all("==" in line for line in requirements)
+    listed = json.loads((folder / "src" / "serving" / sbom.SBOM).read_text())["components"]
+    parts = {f"{part['name']}=={part['version']}" for part in listed}
+    assert parts == {line.lower() for line in requirements}
+    licences = (folder / "src" / "serving" / sbom.LICENCES).read_text().splitlines()
+    assert len(licences) == len(parts) + 1
+    assert f"{len(parts)} distributions" in service.ask("GET", "/page")[2].decode()
     assert "http" not in "".join(requirements)
 
 
