@@ -20,11 +20,13 @@ from features.settings import Workspace, code_fingerprint, fingerprint
 from features.snapshot import build_features, read_features
 from features.store import Published, publish
 from features.tables import Stored, Tables, build_tables
+from serving import groups
 from training import predictions, track, versions
 from training.bundle import Loaded
 from training.pipeline import AnyPlan, load_plan
 from training.recommend.asof import read_lines
 from training.recommend.bundle import ListsBundle
+from training.supervised.bundle import Bundle
 
 log = logging.getLogger("perennial")
 
@@ -115,7 +117,8 @@ def score(
         How many reasons to say in words for each customer.
     purpose
         Keep only customers whose consent for this purpose is in force, as
-        :func:`features.consent.allowed`; such a list is an audience of at least 20 customers.
+        :func:`features.consent.allowed`. Such a list is an audience of at least 20 customers, as is
+        every tier, segment or stage in it; its reasons are themes without values.
     channel
         Channel of that consent; None asks for one that is not tied to a channel.
 
@@ -149,13 +152,16 @@ def score(
     with progress.stage("answers"):
         # Feature rows or purchase lines: what was asked with is told by both contents.
         made_of = (version.granted.digest, stored.published.content, features.content, str(moment))
-        key = fingerprint(*made_of, code_fingerprint("training", "serving"), reasons)
-        answers = _answers(place, model, key, loaded, rows, reasons, progress)
+        grouped = purpose is not None
+        key = fingerprint(*made_of, code_fingerprint("training", "serving"), reasons, grouped)
+        answers = _answers(place, model, key, loaded, rows, reasons, grouped, progress)
     if purpose is not None and (few := answers[c.CUSTOMER].nunique()) < LEAST_AUDIENCE:
         raise DataError(
             f"{model}: {few} of {len(asked)} customers consent to {purpose!r} and have an answer; "
             f"a list of fewer than {LEAST_AUDIENCE} is not written, since they could be told apart"
         )
+    if purpose is not None and not isinstance(loaded, ListsBundle):
+        answers = groups.coarse(answers, LEAST_AUDIENCE)
     with progress.stage("write"):
         number = version.granted.version
         if purpose is None:  # an audience is not like everyone: the ledger would judge it as such
@@ -190,6 +196,7 @@ def _answers(
     loaded: Loaded,
     rows: pd.DataFrame,
     reasons: int,
+    grouped: bool,
     progress: Progress,
 ) -> pd.DataFrame:
     """Answers shard by shard, each published on its own: a killed call loses one at most."""
@@ -206,7 +213,9 @@ def _answers(
             answers = loaded.predict_frame(part[names])
             owner = answers.pop(OWNER).astype("int64") if OWNER in answers else part[c.CUSTOMER]
             answers.insert(0, c.CUSTOMER, owner)
-            if reasons and "reason" not in answers:  # lists carry theirs
+            if reasons and grouped and isinstance(loaded, Bundle):
+                answers["reason"] = loaded.reason_groups(part[names])
+            elif reasons and not grouped and "reason" not in answers:  # lists carry theirs
                 said = loaded.reasons_frame(part[names], reasons)
                 answers["reasons"] = ["; ".join(lines) for lines in said]
             pq.write_table(pa.Table.from_pandas(answers, preserve_index=False), folder / FILE)

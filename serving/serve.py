@@ -20,7 +20,7 @@ log = logging.getLogger("perennial")
 READY_SECONDS = 90.0
 STOP_SECONDS = 20.0
 _SAY_SECONDS = 5.0
-_LASTS_SECONDS = 10.0
+LASTS_SECONDS = 10.0
 """A worker that ends sooner would do so again."""
 
 
@@ -193,7 +193,7 @@ class Server:
         if self.worker.ready(seconds) is None:
             return
         code = self.worker.process.wait()
-        if time.monotonic() - self._since < _LASTS_SECONDS:
+        if time.monotonic() - self._since < LASTS_SECONDS:
             raise DataError.listing(
                 f"{self.tag} ended with code {code}; the end of {self.log} says", self.last_lines()
             )

@@ -255,7 +255,7 @@ def test_a_worker_that_is_killed_is_started_again(
 ) -> None:
     """Who connects meanwhile waits; one that ends at once is given up."""
     before, server = service.server.process.pid, service.server
-    monkeypatch.setattr("serving.serve._LASTS_SECONDS", 0.0)
+    monkeypatch.setattr("serving.serve.LASTS_SECONDS", 0.0)
     server.process.kill()
     with ThreadPoolExecutor(1) as client:
         waiting = client.submit(service.rows, "/predict", rows[:1])
@@ -263,7 +263,7 @@ def test_a_worker_that_is_killed_is_started_again(
         assert len(waiting.result()["predictions"]) == 1
     assert server.process.pid != before
     assert server.keep(0.01) is None
-    monkeypatch.setattr("serving.serve._LASTS_SECONDS", 1e9)
+    monkeypatch.setattr("serving.serve.LASTS_SECONDS", 1e9)
 
 
 def test_changed_files_are_noticed_while_serving(service: Running) -> None:

@@ -126,6 +126,12 @@ def test_an_audience_is_those_who_consent_and_never_a_few(
     done = score(decided, "churn", tmp_path / "a.csv", purpose="marketing")
     assert done.rows == 30
     assert done.withheld > 0
+    kept = 90
+    score(decided, "churn", tmp_path / "c.csv", purpose="marketing", reasons=1)
+    told = pd.read_csv(tmp_path / "c.csv")
+    words = [name for name in told.select_dtypes(exclude="number") if name != "source_id"]
+    assert "reason" in words
+    assert all(told[name].value_counts(dropna=False).min() >= 20 for name in words)
     kept = 19
     with pytest.raises(DataError, match=r"19 of \d+ customers consent to 'marketing'"):
         score(decided, "churn", tmp_path / "b.csv", purpose="marketing")

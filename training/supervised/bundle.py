@@ -23,6 +23,7 @@ from training.bundle import ANSWER, MODELS, Facts, Recorded, Shown, Typed, write
 from training.calibrate import Calibrator, with_shift
 from training.contract import Explanation, Floats, Model, matrix, reasons
 from training.details import DETAILS, Detail, Details, Factors
+from training.supervised import themes
 from training.supervised.levers import Levers
 from training.supervised.sets import COLUMN, Sets
 from training.supervised.tiers import COLUMN as TIER
@@ -183,6 +184,12 @@ class Bundle:
         coded = categories.encoded(X, self.answer.columns)
         explained = self.explain(matrix(coded, self.columns))
         return reasons(self.answer.columns, self.answer.currency, explained, top)
+
+    def reason_groups(self, X: "pd.DataFrame") -> list[str]:
+        """The theme that raises each row's score most; a frame as for :meth:`predict_frame`."""
+        coded = categories.encoded(X, self.answer.columns)
+        explained = self.explain(matrix(coded, self.columns))
+        return themes.largest(self.answer.columns, explained.contributions)
 
     def replay(self) -> float:
         """Largest difference between the golden answers and today's, over all their numbers."""

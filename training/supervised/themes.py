@@ -24,6 +24,14 @@ def sums(columns: Sequence[FeatureColumn], contributions: Floats) -> tuple[list[
     return list(places), np.stack(parts, axis=1)
 
 
+def largest(columns: Sequence[FeatureColumn], contributions: Floats) -> list[str]:
+    """For each row the theme that raises its score most."""
+    names, moved = sums(columns, contributions)
+    best = np.array([*names, NONE])[moved.argmax(axis=1)]
+    found: list[str] = np.where(moved.max(axis=1) > 0, best, NONE).tolist()
+    return found
+
+
 def table(columns: Sequence[FeatureColumn], explained: Explanation) -> pd.DataFrame:
     """Theme, its columns, the mean absolute sum, and its share of all themes'."""
     names, moved = sums(columns, explained.contributions)
@@ -43,9 +51,8 @@ def groups(
 
     Sized, with their mean answer and, where the features have it, what they spent in a year.
     """
-    names, moved = sums(columns, explained.contributions)
     named = answers >= threshold
-    main = np.where(moved.max(axis=1) > 0, np.array([*names])[moved.argmax(axis=1)], NONE)
+    main = np.array(largest(columns, explained.contributions))
     rows = pd.DataFrame({"theme": main[named], "answer": answers[named]})
     if WORTH in explained.columns:
         spent = np.take(explained.values, explained.columns.index(WORTH), axis=1)
