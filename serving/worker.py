@@ -17,6 +17,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,21 +90,22 @@ class _Lines(logging.Formatter):
         return orjson.dumps(told).decode()
 
 
-def opened(folders: dict[str, str]) -> Guard:
-    """The guard before one release, or several that answer below their names."""
+def opened(releases: Sequence[str]) -> Guard:
+    """The guard before one ``NAME=FOLDER``, or several that answer below their names."""
+    folders = {name: Path(folder) for name, _, folder in (r.partition("=") for r in releases)}
     # XGBoost would import it for estimators that nobody asks for here: a second and a half.
     sys.modules["sklearn"] = None  # type: ignore[assignment]
     import xgboost  # noqa: F401
 
     del sys.modules["sklearn"]
-    if len(folders) > 1:
+    if len(releases) > 1:
         from serving.together import open_together
 
-        app, rules = open_together({name: Path(folder) for name, folder in folders.items()})
+        app, rules = open_together(folders)
         guard = base.guarded(app, rules)
     else:
         alone = base.new_app()
-        base.open_release(alone, Path(*folders.values()))
+        base.open_release(alone, *folders.values())
         guard = base.guarded(alone)
     # What is loaded stays: a collection that looks at all of it would hold requests for 0.2 s.
     gc.collect()
@@ -127,7 +129,7 @@ def main() -> None:
     said = logging.StreamHandler()
     said.setFormatter(_Lines())
     logging.basicConfig(level=logging.INFO, handlers=[said])
-    guard = opened(dict(text.split("=", 1) for text in given.release))
+    guard = opened(given.release)
     config = uvicorn.Config(
         guard, lifespan="on", log_config=None, access_log=False, server_header=False,
         timeout_keep_alive=KEEP_ALIVE, ssl_certfile=given.certificate,

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def test_bento_pins_its_model_and_carries_code_alone(service: Running) -> None:
     licences = (folder / "src" / "serving" / sbom.LICENCES).read_text().splitlines()
     assert len(licences) == len(parts) + 1
     assert f"{len(parts)} distributions" in service.ask("GET", "/page")[2].decode()
-    assert "http" not in "".join(requirements)
+    assert "://" not in "".join(requirements)
 
 
 def test_packaging_again_recognises_it(
@@ -286,41 +286,26 @@ def test_changed_files_are_noticed_while_serving(service: Running) -> None:
     assert told["profiles_age_days"] is None
 
 
-def test_several_answer_below_their_names(service: Running, rows: list[dict[str, Any]]) -> None:
-    """One process, one guard, installed code whose golden answers were replayed."""
-    server = Server(service.place, service.made.bento, also=(service.made.bento,))
-    try:
-        server.wait_ready()
-        both = replace(service, server=server)
-        answers = both.rows("/churn/predict", rows)["predictions"]
-        assert answers == service.rows("/predict", rows)["predictions"]
-        told = json.loads(both.ask("GET", "/readyz", key="")[2])
-        assert told["churn"]["intact"]
-        assert both.ask("GET", "/churn/metrics")[0] == 200
-        assert b"openapi.json" in both.ask("GET", "/churn/docs")[2]
-        for path in ("/predict", "/clv/predict", "/churn/livez", "/churn", "/churn/"):
-            assert both.ask("GET", path)[0] == 404
-    finally:
-        server.stop()
-
-
 PARENT = """
 import sys, time
 from pathlib import Path
 from features.settings import Workspace
 from serving.address import Tls
 from serving.serve import Server
-place = Workspace.model_validate_json(sys.argv[1])
+place, tag = Workspace.model_validate_json(sys.argv[1]), sys.argv[2]
 folder = Path(sys.argv[3])
-server = Server(place, sys.argv[2], tls=Tls(folder / "certificate.pem", folder / "private.pem"))
+tls = Tls(folder / "certificate.pem", folder / "private.pem")
+server = Server(place, tag, tls=tls, also=(tag,))
 server.wait_ready()
 print(server.port, server.process.pid, flush=True)
 time.sleep(600)
 """
 
 
-def test_a_killed_parent_leaves_no_service_behind(service: Running, tmp_path: Path) -> None:
-    """Over TLS too: the process that answers goes when the one that started it is killed."""
+def test_several_answer_below_their_names_until_their_parent_is_killed(
+    service: Running, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Over TLS: one process and guard for all, which leaves with the one that started it."""
     certify(tmp_path)
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, service.place.model_dump_json(), service.made.bento,
@@ -332,9 +317,22 @@ def test_a_killed_parent_leaves_no_service_behind(service: Running, tmp_path: Pa
         port, pid = map(int, parent.stdout.readline().split())
         trusted = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
         connection = http.client.HTTPSConnection("127.0.0.1", port, context=trusted, timeout=30)
-        connection.request("GET", "/readyz")
-        reply = connection.getresponse()
-        assert (reply.status, json.loads(reply.read())["ready"]) == (200, True)
+
+        def ask(method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+            headers = {"x-api-key": KEY, "content-type": "application/json"}
+            connection.request(method, path, body, headers)
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+
+        status, told = ask("GET", "/readyz")
+        assert (status, json.loads(told)["churn"]["intact"]) == (200, True)
+        status, told = ask("POST", "/churn/predict", json.dumps({"rows": rows}).encode())
+        answers = service.rows("/predict", rows)["predictions"]
+        assert (status, json.loads(told)["predictions"]) == (200, answers)
+        assert ask("GET", "/churn/metrics")[0] == 200
+        assert b"openapi.json" in ask("GET", "/churn/docs")[1]
+        for path in ("/predict", "/clv/predict", "/churn/livez", "/churn", "/churn/"):
+            assert ask("GET", path)[0] == 404
         connection.close()
         plain = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         plain.request("GET", "/readyz")

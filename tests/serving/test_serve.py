@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 import serving
 from features.errors import ConfigError, NotApproved
 from features.settings import Workspace
 from serving import bento, keys
+from serving.__main__ import app
 from serving.address import checked_host, listening
 from serving.packaged import packaged
 from serving.serve import Server
@@ -121,22 +124,14 @@ def test_unknown_bento_is_refused(workplace: Workspace) -> None:
         Server(workplace, "churn:v1")
 
 
-def door(place: Workspace, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the door as a user would."""
-    return subprocess.run(
-        [sys.executable, "-m", "serving", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(serving.__path__[0]).parent,
-        env=os.environ
-        | {
-            "PERENNIAL_KEYS_DIR": str(place.keys),
-            "PERENNIAL_STORE": str(place.store),
-            "PERENNIAL_REGISTRY": str(place.registry),
-        }
-        | environment,
-    )
+def door(place: Workspace, *words: str) -> Result:
+    """What the door says and how it ends."""
+    folders = {
+        "PERENNIAL_KEYS_DIR": str(place.keys),
+        "PERENNIAL_STORE": str(place.store),
+        "PERENNIAL_REGISTRY": str(place.registry),
+    }
+    return CliRunner().invoke(app, words, env=folders)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +148,7 @@ def test_door_tells_errors_and_exits_with_2(
     """One message on stderr, nothing on stdout, no stack trace."""
     note(workplace, "approved", 1)
     done = door(workplace, *words)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -163,14 +158,14 @@ def test_door_refuses_an_open_host(workplace: Workspace) -> None:
     note(workplace, "approved", 1)
     note(workplace, "checked", 1, "churn:one")
     done = door(workplace, "serve", "churn", "--host", "0.0.0.0")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "Configure API keys first" in done.stderr
     dry = door(workplace, "serve", "churn", "--dry-run")
-    assert (dry.returncode, dry.stdout) == (0, "would serve churn:one on 127.0.0.1 port 3000\n")
+    assert (dry.exit_code, dry.stdout) == (0, "would serve churn:one on 127.0.0.1 port 3000\n")
     assert not (workplace.store / "logs").exists()
 
 
-def test_help_is_quick_and_names_the_commands(workplace: Workspace) -> None:
+def test_help_is_quick_and_names_the_commands() -> None:
     """Nothing heavy is imported for it."""
     code = (
         "import sys\nfrom serving.__main__ import app\n"
@@ -192,7 +187,7 @@ import json, sys
 sys.addaudithook(lambda event, _: event == "pickle.find_class" and sys.exit("unpickled"))
 from serving.worker import opened
 from tests.serving.asgi import post
-guard = opened({{"churn": {str(released)!r}}})
+guard = opened([{f"churn={released}"!r}])
 rows = json.loads({json.dumps(json.dumps(rows[:3]))})
 status = [post(guard, path, rows).status for path in ("/predict", "/explain")]
 unwanted = {{"mlflow", "optuna", "shap", "matplotlib", "bentoml", "sklearn"}}
