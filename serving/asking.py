@@ -4,7 +4,7 @@ from typing import cast, get_args
 
 from starlette.requests import Request
 
-from serving.guard import Refused
+from serving.refused import Refused
 from training.sentences import Language
 
 LANGUAGE = "language"

@@ -4,7 +4,6 @@ Handlers take the raw request and declare their OpenAPI: they are documented lik
 route, and a request pays for one parse, one prediction and one ``dumps``.
 """
 
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -22,8 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from features.errors import ConfigError, DataError
 from features.settings import Workspace
 from serving.access import Access, open_access
-from serving.guard import NO_PATH, READY, Guard, Limits, Rule
+from serving.audit import open_audit
+from serving.guard import READY, Guard, Limits, Rule
 from serving.keys import METRICS, PREDICT, READ
+from serving.refused import NO_PATH
 from serving.tracing import open_spans, wanted
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from training.bundle import Loaded
     from training.contract import Kind
 
-AUDIT = "PERENNIAL_AUDIT_FILE"
-"""Environment: file that the audit lines go to."""
 _STATIC = "/static_content"
 """Where BentoML keeps the files of Swagger UI, so that the docs page needs no internet."""
 
@@ -145,17 +144,6 @@ def guarded(app: ASGIApp, rules: Mapping[str, Rule] = RULES) -> Guard:
         # same error where it does end the worker; until then no key fits.
         access = Access({})
     return Guard(app, rules, access, at_end=_close_watches, audit=open_audit(), spans=spans)
-
-
-def open_audit() -> Callable[[bytes], object]:
-    """Appends lines to the file that ``PERENNIAL_AUDIT_FILE`` names; without one to the output."""
-    named = os.environ.get(AUDIT)
-    if not named:
-        return lambda line: os.write(1, line)
-    Path(named).parent.mkdir(parents=True, exist_ok=True)
-    # Whole lines: one write each, at the end of the file wherever other processes have left it.
-    file = os.open(named, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    return lambda line: os.write(file, line)
 
 
 def _close_watches() -> None:

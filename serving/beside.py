@@ -14,8 +14,8 @@ import numpy as np
 
 from features.online import Profile
 from features.schema import FeatureColumn
-from serving.guard import Refused
 from serving.lookup import Found, Lookup
+from serving.refused import Refused
 from serving.told import ToldBundle
 from training import categories
 from training.bundle import Loaded

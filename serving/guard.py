@@ -11,15 +11,15 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import ANYBODY, Access, Caller
+from serving.audit import line
 from serving.backlog import Backlog, Entered
 from serving.metrics import OTHER, Metrics
+from serving.refused import FAILED, LEAVING, NO_PATH, Refused
 from serving.tracing import Spans
 
 logger = logging.getLogger(__name__)
@@ -31,30 +31,6 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _JSON = re.compile(rb"application/json(\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _ASK_PERSON = b'Basic realm="perennial", charset="UTF-8"'
 _FORM = re.compile(rb"application/x-www-form-urlencoded(\s*;.*)?", re.IGNORECASE)
-
-
-@dataclass(eq=False)
-class Refused(Exception):
-    """A request that gets an error reply; none of its texts may hold a value of the request."""
-
-    status: int
-    code: str
-    """One word for programs."""
-    message: str
-    """A sentence for people."""
-    field: str | None = None
-    """What is wrong, such as ``rows[3].rfm__recency_days``."""
-    headers: Sequence[tuple[bytes, bytes]] = ()
-
-    def body(self, request_id: str) -> bytes:
-        """The error reply."""
-        told = {"code": self.code, "message": self.message, "field": self.field}
-        return orjson.dumps({**told, "request_id": request_id})
-
-
-NO_PATH = Refused(404, "not_found", "no such path; /docs lists them")
-LEAVING = Refused(503, "leaving", "the service is about to end", headers=((b"retry-after", b"5"),))
-FAILED = Refused(500, "internal_error", "the service failed; its log has the request id")
 
 
 @dataclass(frozen=True)
@@ -182,7 +158,7 @@ class Guard:
             seconds = time.perf_counter() - started
             self.metrics.observe(path, status or 500, seconds)
             if self.audit and (path == OTHER or not self.rules[path].open):
-                self.audit(_line(scope, path, status, seconds))
+                self.audit(line(scope, path, status, seconds))
             if self.spans:
                 self.spans.add(scope, path, status or 500, seconds)
 
@@ -321,18 +297,6 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value.decode())
     return os.urandom(12).hex()
-
-
-def _line(scope: Scope, path: str, status: int, seconds: float) -> bytes:
-    """What the audit says of a request; no value of it, and the caller by hash."""
-    state = scope["state"]
-    told = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "request_id": state["request_id"], "caller": state.get("caller", "")[:16],
-        "method": scope["method"] if path != OTHER else "", "path": path, "status": status or 500,
-        "ms": round(seconds * 1e3, 2),
-    }  # fmt: skip
-    return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _place(error: BaseException) -> str:

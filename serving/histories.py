@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field, ValidationError
 from features.errors import ConfigError, DataError
 from features.posted import OURS
 from features.schema import ARROW, FeatureColumn
-from serving.guard import Refused
 from serving.lookup import Found
+from serving.refused import Refused
 from serving.release import Posted
 from serving.rows import STRICT, refusal
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
-from serving.guard import Refused
+from serving.refused import Refused
 from serving.rows import Asked, refusal
 
 SECONDS = 3600.0

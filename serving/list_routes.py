@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from serving.asking import language, request_id
 from serving.base import JSON, Route
-from serving.guard import Refused
+from serving.refused import Refused
 from serving.release import Release
 from serving.rows import STRICT, Asked
 from training.recommend.body import PostedRequest, SimilarRequest

@@ -15,7 +15,7 @@ from features.identity import KEY_FILE, customer_ids, customer_key
 from features.online import Profile, Profiles, default_url
 from features.schema import FeatureColumn
 from features.settings import Workspace
-from serving.guard import Refused
+from serving.refused import Refused
 
 if TYPE_CHECKING:
     from serving.histories import Histories

@@ -21,8 +21,8 @@ from features.errors import DataError
 from features.settings import Workspace
 from serving import sbom
 from serving.beside import ALONE, Beside, row_of, timeline
-from serving.guard import Refused
 from serving.lookup import Lookup
+from serving.refused import Refused
 from serving.release import Release
 from training.bundle import Loaded
 from training.contract import reasons

@@ -15,8 +15,8 @@ from starlette.requests import Request
 
 from features.errors import DataError
 from features.schema import FeatureColumn
-from serving.guard import Refused
 from serving.lookup import NO_HISTORIES, NO_PROFILES, Found, Lookup
+from serving.refused import Refused
 from training import categories
 from training.contract import Floats
 

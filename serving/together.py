@@ -14,8 +14,9 @@ from starlette.types import Receive, Scope, Send
 from features.errors import DataError
 from serving import base
 from serving.beside import Beside
-from serving.guard import NO_PATH, READY, Rule
+from serving.guard import READY, Rule
 from serving.health import Health
+from serving.refused import NO_PATH
 from training.bundle import TOLERANCE
 
 HEALTH = ("/livez", READY, "/healthz")

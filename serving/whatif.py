@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from serving.guard import Refused
 from serving.histories import once
+from serving.refused import Refused
 from serving.rows import STRICT, Asked, RowReader, refusal
 from training import categories
 from training.supervised.bundle import Bundle

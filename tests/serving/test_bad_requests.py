@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.guard import Guard, Refused
+from serving.guard import Guard
+from serving.refused import Refused
 from serving.replies import RefusalReply
 from serving.rows import MAX_ROWS, RowReader
 from tests.serving.asgi import JSON, ask, ask_async

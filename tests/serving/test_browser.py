@@ -85,24 +85,29 @@ def address(
         app.state.watch.close()
 
 
-@pytest.fixture
-def page(address: str) -> Iterator[Any]:
-    """A page of a browser; whatever it complains of or asks for elsewhere fails the test."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One Chromium for all pages."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    wrong: list[str] = []
     with sync_api.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(base_url=address)
-        page.on("console", lambda said: wrong.append(said.text) if OWN not in said.text else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "request",
-            lambda sent: (
-                None if sent.url.startswith((address, "data:")) else wrong.append(sent.url)
-            ),
-        )
-        yield page
-        browser.close()
+        started = player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """A page; whatever it complains of or asks for elsewhere fails the test."""
+    wrong: list[str] = []
+    page = browser.new_page(base_url=address)
+    page.on("console", lambda said: wrong.append(said.text) if OWN not in said.text else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request",
+        lambda sent: None if sent.url.startswith((address, "data:")) else wrong.append(sent.url),
+    )
+    yield page
+    page.close()
     assert wrong == []
 
 

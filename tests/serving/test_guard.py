@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from serving.guard import Guard, Limits, Refused
+from serving.guard import Guard, Limits
+from serving.refused import Refused
 from tests.serving.asgi import JSON, Reply, ask, ask_async
 from tests.serving.echo import RULES, Echo, refused, stream
 
