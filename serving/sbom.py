@@ -47,7 +47,7 @@ class Component:
 def components(roots: Iterable[str]) -> tuple[Component, ...]:
     """The installed ones among ``roots`` and all that they depend on, by name."""
     found: dict[str, Component] = {}
-    waiting = [canonicalize_name(name) for name in roots]
+    waiting: list[str] = [canonicalize_name(name) for name in roots]
     while waiting:
         name = waiting.pop()
         if name in found:
@@ -70,15 +70,15 @@ def _needs(installed: Distribution) -> tuple[str, ...]:
 
 def _licence(installed: Distribution) -> tuple[str, bool]:
     """The licence as the distribution states it, and whether that is an SPDX expression."""
-    told = installed.metadata
-    if told.get("License-Expression"):
-        return str(told["License-Expression"]), True
+    told = installed.metadata.json
+    if told.get("license_expression"):
+        return str(told["license_expression"]), True
     classified = [
         line.rpartition(" :: ")[2]
-        for line in told.get_all("Classifier") or ()
+        for line in told.get("classifier", ())
         if line.startswith(_CLASSIFIER)
     ]
-    named = str(told.get("License") or "").strip()
+    named = str(told.get("license", "")).strip()
     if "\n" in named or len(named) > _LONGEST:
         named = ""
     return ", ".join(classified) or named or UNKNOWN, False

@@ -105,7 +105,7 @@ def opened(releases: Sequence[str]) -> Guard:
         guard = base.guarded(app, rules)
     else:
         alone = base.new_app()
-        base.open_release(alone, *folders.values())
+        base.open_release(alone, next(iter(folders.values())))
         guard = base.guarded(alone)
     # What is loaded stays: a collection that looks at all of it would hold requests for 0.2 s.
     gc.collect()
