@@ -27,12 +27,12 @@ class Together:
     """Hands requests to the app of the name that their path begins with."""
 
     def __init__(self, apps: Mapping[str, base.App], health: Mapping[str, Health]) -> None:
-        self._apps, self._health = apps, health
+        self.apps, self._health = apps, health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer health here, and the rest there."""
         if scope["type"] != "http":
-            first = next(iter(self._apps.values()))
+            first = next(iter(self.apps.values()))
             await first(scope, receive, send)
             return
         if scope["path"] in HEALTH:
@@ -41,9 +41,9 @@ class Together:
             await Response(body, media_type="application/json")(scope, receive, send)
             return
         _, name, rest = scope["path"].split("/", 2)
-        if name not in self._apps:
+        if name not in self.apps:
             raise NO_PATH
-        await self._apps[name]({**scope, "path": f"/{rest}"}, receive, send)
+        await self.apps[name]({**scope, "path": f"/{rest}"}, receive, send)
 
 
 def rules(names: Mapping[str, object]) -> dict[str, Rule]:

@@ -4,6 +4,7 @@ import base64
 import xml.etree.ElementTree as ET
 from datetime import timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,10 +19,11 @@ from serving.beside import ALONE, NO_HISTORY, NO_PROFILES, Beside, timeline
 from serving.guard import Guard
 from serving.pages import bars
 from serving.release import Release
-from serving.watch import Watch
+from serving.together import open_together
+from serving.watch import Watch, close_all
 from tests.serving.asgi import ask, post
 from tests.serving.bad import SECRET
-from tests.serving.conftest import COLUMNS, NAMES, as_rows, random_rows
+from tests.serving.conftest import COLUMNS, NAMES, Made, as_rows, random_rows
 from tests.serving.echo import ACCESS, KEY
 from tests.serving.test_lookup import CUTOFF, PEOPLE, X, at, published
 from training import predictions
@@ -180,6 +182,23 @@ def test_the_other_services_stand_beside(app: Guard, bundle: Bundle) -> None:
         assert line in text
     last = CUTOFF - timedelta(days=float(X[0, 0]))
     assert f"{last:%Y-%m-%d}the last order" in text.replace("\n", "")
+
+
+def test_services_of_one_process_know_each_other(
+    made: Made, released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page has the others beside it, and not itself."""
+    monkeypatch.setenv("PERENNIAL_KEYS_DIR", str(made.keys))
+    both, rules = open_together({"one": released, "two": released})
+    try:
+        assert ask(Guard(both, rules), "GET", "/two/page").status == 200
+        first, second = (app.state.pages for app in both.apps.values())
+        assert [other.bundle for other in first.others] == [second.bundle]
+        assert [other.bundle for other in second.others] == [first.bundle]
+    finally:
+        for app in both.apps.values():
+            app.state.health.close()
+        close_all()
 
 
 def told(kind: str, says: dict[str, Any], columns: Any = COLUMNS) -> Any:
