@@ -40,7 +40,7 @@ _STATIC = "/static_content"
 _LOOK = Rule(("GET",), READ)
 _ASK = Rule(("POST",), PREDICT, body=True, shed=True)
 # One thread explains: 1 MiB are some 700 rows of 40 columns.
-_EXPLAIN = replace(_ASK, most=1 << 20, wait=0.2)
+_EXPLAIN = replace(_ASK, most=1 << 20, wait=0.15)
 _HEALTH = ("GET", "HEAD")
 _PAGE_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 RULES = {

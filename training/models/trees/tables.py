@@ -34,18 +34,19 @@ def _add(
     n_rows = x.shape[1]
     for t in range(trees.shape[0] - 1):
         for s in range(trees[t, 0], trees[t + 1, 0]):
-            above, place, v = off[steps[s, 0]], off[steps[s, 1]], x[steps[s, 2]]
-            missing, side, bit, limit = steps[s, 3], steps[s, 4], steps[s, 5], limits[s]
+            above, place, f, missing = steps[s, 0], steps[s, 1], steps[s, 2], steps[s, 3]
+            side, bit, limit = steps[s, 4], steps[s, 5], limits[s]
             for row in range(n_rows):
-                right = (v[row] >= limit) | ((v[row] != v[row]) & missing)
-                place[row] = above[row] | ((right ^ side) << bit)
+                v = x[f, row]
+                right = (v >= limit) | ((v != v) & missing)
+                off[place, row] = off[above, row] | ((right ^ side) << bit)
         for g in range(trees[t, 1], trees[t + 1, 1]):
-            pattern, width, start = off[groups[g, 0]], groups[g, 1], groups[g, 2]
+            place, width, start, entry = groups[g, 0], groups[g, 1], groups[g, 2], groups[g, 3]
             for j in range(width):
-                sums, cells = out[columns[start + j]], table[groups[g, 3] + j :]
+                f = columns[start + j]
                 for row in range(n_rows):
                     # Unsigned: an index that may be negative counts from the end, at a cost.
-                    sums[row] += cells[np.uint32(pattern[row] * width)]
+                    out[f, row] += table[np.uint32(entry + off[place, row] * width + j)]
 
 
 class Paths(NamedTuple):
