@@ -39,8 +39,8 @@ _STATIC = "/static_content"
 
 _LOOK = Rule(("GET",), READ)
 _ASK = Rule(("POST",), PREDICT, body=True, shed=True)
-# One thread explains: 1 MiB are some 700 rows of 40 columns.
-_EXPLAIN = replace(_ASK, most=1 << 20, wait=0.15)
+# One thread explains: 768 KiB are some 500 rows of 40 columns.
+_EXPLAIN = replace(_ASK, most=768 << 10, wait=0.2)
 _HEALTH = ("GET", "HEAD")
 _PAGE_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 RULES = {
