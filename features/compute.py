@@ -16,7 +16,7 @@ from features import columns as c
 from features.engine import keep
 from features.errors import ConfigError, DataError
 from features.once import Definitions, needed, shared
-from features.plan import one_pass, pruned
+from features.plan import one_pass, pruned, without_filters
 from features.schema import ARROW, FeatureColumn, check
 from features.views import View
 from features.wide import KEYS, Flat, beside, flat, over
@@ -236,21 +236,25 @@ def made(
     ``keep`` is called for everything that is worth making once, in an order in which each needs
     none but those before it.
     """
+
+    def kept(name: str, table: ir.Table) -> ir.Table:
+        return keep(name, without_filters(table))
+
     view = replace(view, definitions=(definitions := Definitions()))
     numbers = [n for n, part in enumerate(sets) if all(view.has(name) for name in part.reads)]
     built = [_built(sets[number], view) for number in numbers]
-    asked = view.customers if spine is None else keep("spine", spine)
+    asked = view.customers if spine is None else kept("spine", spine)
     built = pruned(built)
     for name, table in needed(definitions, [asked, *built]).items():
-        keep(name, table)
-    flats = dict(zip(numbers, map(flat, one_pass(built, keep)), strict=True))
+        kept(name, table)
+    flats = dict(zip(numbers, map(flat, one_pass(built, kept)), strict=True))
     nodes = _parts(flats.values())
     tables, alike = shared([node.to_expr() for node in nodes])
     for name, table in alike.items():
-        keep(name, table)
+        kept(name, table)
     there = (ops.DatabaseTable, ops.UnboundTable)
     parts = {
-        node: table if isinstance(table.op(), there) else keep(f"part_{number}", table)
+        node: table if isinstance(table.op(), there) else kept(f"part_{number}", table)
         for number, (node, table) in enumerate(zip(nodes, tables, strict=True))
     }
     parts.pop(asked.op(), None)

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
@@ -213,6 +214,30 @@ _REWRITES: dict[type, Callable[[dict[str, Any], list[str]], ops.Node]] = {
     ops.DropColumns: _drop,
     ops.Union: _union,
 }
+
+
+# --- filters --------------------------------------------------------------------------------
+
+
+def without_filters(table: ir.Table) -> ir.Table:
+    """``table`` with aggregates of some rows made of values that are missing in the others.
+
+    The result is the same. DuckDB copies every column of a pass for each filter in it.
+    """
+
+    def rewrite(node: ops.Node, changed: dict[str, Any] | None) -> ops.Node:
+        node = node.__recreate__(changed) if changed else node
+        if not isinstance(node, _OF_VALUES) or node.where is None:
+            return node
+        value = 1 if isinstance(node, ops.CountStar) else node.arg.to_expr()
+        inside = ibis.ifelse(node.where.to_expr(), value, None).op()
+        return ops.Count(inside) if isinstance(node, ops.CountStar) else type(node)(inside)
+
+    return table.op().replace(rewrite).to_expr()
+
+
+_OF_VALUES = (ops.CountStar, ops.Count, ops.Sum, ops.Min, ops.Max)
+"""Aggregates that pass over missing values."""
 
 
 # --- equal passes ---------------------------------------------------------------------------
