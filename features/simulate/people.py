@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammainc, ndtri
 
 from features.simulate.config import SimulateConfig
 from features.simulate.draws import (
@@ -53,6 +52,8 @@ def dropout_score(world: World) -> Floats:
     What is drawn with a correlation to it is a Gaussian copula (Nelsen, R. 2006, An Introduction to
     Copulas, section 2.3): the margins stay as configured.
     """
+    from scipy.special import gammainc, ndtri  # half a second that reading a source does not need
+
     config = world.config
     rate = world.customers["dropout_rate_per_day"].to_numpy()
     below = gammainc(config.dropout_s, config.dropout_beta_days * rate)

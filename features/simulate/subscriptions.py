@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import betaincinv, ndtr
 
 from features.simulate.draws import Floats, days_of, pick, seconds, stream, words
 from features.simulate.people import People, stays_until
@@ -38,6 +37,8 @@ def draw_subscriptions(world: World, people: People) -> Subscriptions:
     retention, Journal of Interactive Marketing 21, equations 1 to 8). A Gaussian copula ties
     ``theta`` to the dropout rate of purchases. A plan is taken before the dropout only.
     """
+    from scipy.special import betaincinv, ndtr  # half a second that reading a source does not need
+
     config, plan = world.config, world.config.subscriptions
     rng, n = stream(config, "subscriptions"), config.customers
     acquired = days_of(config, world.customers["acquired_at"].to_numpy())

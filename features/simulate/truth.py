@@ -5,7 +5,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import exprel
 
 from features.simulate.config import SimulateConfig, season
 from features.simulate.draws import Floats, Ints, days_of
@@ -156,6 +155,8 @@ def _orders(config: SimulateConfig, lam: Floats, mu: Floats, start: Floats, stop
     A day's part from ``a`` to ``b`` adds ``lambda S_k (exp(-mu (a - start)) - exp(-mu (b -
     start))) / mu``, which is ``lambda S_k (b - a)`` where nobody drops out.
     """
+    from scipy.special import exprel  # half a second that reading a source does not need
+
     orders = np.zeros_like(lam)
     if not len(lam):
         return orders
