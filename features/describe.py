@@ -7,6 +7,7 @@ comments are what a build would set aside of these records.
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from features.canonical import CANONICAL
+from features.currencies import SIGNS
 from features.draft_text import draft_text
 from features.drafted import Drafted
 from features.drafting import draft
@@ -95,7 +97,7 @@ def describe(
                     "date and what happened. There are",
                     [f"{looked.path.name}: {', '.join(looked.columns)}" for looked in seen],
                 )
-            head = _head(name, sorted(used), time_zone, currency, basis)
+            head = _head(name, sorted(used), time_zone, currency or _named(tables), basis)
             values: dict[str, Any] = {key: value for key, (value, _) in head.items()}
             values |= {table: _declared(folder, drafts) for table, drafts in tables.items()}
             source = source_of(values, name, "the draft")
@@ -149,6 +151,14 @@ def _head(
             "" if basis else "why may these people's data be processed?",
         ),
     }  # fmt: skip
+
+
+def _named(tables: Tables) -> str:
+    """The code of the currency that most records name; empty where no column does."""
+    named = Counter[str]()
+    for drafted in (d for drafts in tables.values() for d in drafts if "currency" in d.more):
+        named.update(dict(drafted.looked.columns[drafted.more["currency"]].common))
+    return next((word.upper() for word, _ in named.most_common(1) if word.upper() in SIGNS), "")
 
 
 def _declared(folder: Path, drafts: Sequence[Drafted]) -> dict[str, Any]:
@@ -211,7 +221,8 @@ def _tried(backend: Any, source: Source, table: str, drafted: Drafted) -> float:
     declared = source.tables[table]
     feed = _feed_of(declared.feeds, drafted)
     texts = staged_texts(backend, drafted.looked.sheet, feed, 0)
-    typed = disposed(texts, source.table_schema(table), feed, source.time_zone)
+    schema = source.table_schema(table)
+    typed = disposed(texts, schema, feed, source.time_zone, source.currency)
     kept = backend.create_table("tried", typed, temp=True, overwrite=True)
     counts = kept.group_by(DISPOSITION).aggregate(n=kept.count()).to_pyarrow().to_pylist()
     rows = sum(row["n"] for row in counts)

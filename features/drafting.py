@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from features import columns as c
-from features.canonical import CANONICAL
+from features.canonical import CANONICAL, MINOR
 from features.drafted import (
     FITS,
     RECORDED,
@@ -25,6 +25,7 @@ from features.drafted import (
 from features.feeds import REF, UNIT_PRICE, targets
 from features.guessing import (
     CONSTANTS,
+    CURRENCY,
     ID,
     KNOWN,
     LABELS,
@@ -132,6 +133,7 @@ def _drafted(looked: Looked, table: str, mapping: Mapping[str, Look]) -> Drafted
             found.doubt(name, "no column is a clock: give the date that the file is of")
     if c.EVENT_TIME in mapping:
         _known(found)
+    _currency(found)
     if table == "order_lines":
         _order_rules(found)
     if table in ("products", "customers"):
@@ -155,6 +157,18 @@ def _known(found: Drafted) -> None:
     entry = {"from": best.name, "type": "timestamp", **clock(found, RECORDED, best)}
     found.columns[RECORDED] = entry | said(found.table, RECORDED)
     found.more["known_time"] = RECORDED
+
+
+def _currency(found: Drafted) -> None:
+    """The column that names the currency of amounts."""
+    amounts = {n for n, k in targets(CANONICAL[found.table]).items() if k.unit == MINOR}
+    if not (amounts | {UNIT_PRICE}) & found.columns.keys():
+        return
+    rest = [k for k in found.looked.columns.values() if k.name not in found.used and k.filled]
+    best = max(rest, key=lambda k: likeness(k.name, CURRENCY), default=None)
+    if best is not None and likeness(best.name, CURRENCY) >= LEAST:
+        found.used.add(best.name)
+        found.more["currency"] = best.name
 
 
 def _order_rules(found: Drafted) -> None:

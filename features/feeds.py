@@ -144,6 +144,9 @@ class Feed(Strict):
     dialect: Dialect = Dialect()
     columns: dict[str, SourceColumn] = {}
     """Canonical name -> column; ``customer_ref`` and ``other_ref`` are the source's own numbers."""
+    currency: str | None = None
+    """Column of the file that names the currency of a record's amounts, by code or sign: a record
+    in another one than the source's goes to quarantine. None: all are in the source's."""
     known_time: str | None = None
     """The column that says when a record became known; None: the column ``known_time`` where
     there is one, else ``event_time``."""
@@ -166,7 +169,8 @@ class Feed(Strict):
     @property
     def reads(self) -> list[str]:
         """Columns of the file, each once."""
-        return list(dict.fromkeys(raw for k in self.columns.values() for raw in k.source))
+        named = [self.currency] if self.currency else []
+        return list(dict.fromkeys([*named, *(n for k in self.columns.values() for n in k.source)]))
 
     @property
     def dated(self) -> bool:

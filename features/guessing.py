@@ -136,6 +136,8 @@ WORDS: dict[str, dict[str, str]] = {
 """Table -> canonical column -> words, the likeliest first."""
 KNOWN = "known time|known at|recorded at|recorded|received|received at|loaded at|ingested at|imported at|booked|booked at|logged|logged at|reported|reported at|inserted at|processed at|updated at|entry date|erfasst am|gebucht am"  # noqa: E501
 """Of a clock that says when a row became known."""
+CURRENCY = "currency|currency code|ccy|curr|currency iso|iso currency|waehrung|währung|货币|币种"
+"""Of a column that says what money an amount is in."""
 FILES: dict[str, str] = {
     "order_lines": "order lines|orders|order|sales|transactions|invoices|purchases|retail|bestellungen|订单",  # noqa: E501
     "products": "products|product|items|catalog|catalogue|articles|artikel|商品",

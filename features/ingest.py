@@ -183,7 +183,8 @@ def _records(
         for sheet in held:
             texts.append(staged_texts(backend, sheet, feed, rows))
             rows += sheet.counts.records
-        typed = disposed(_all(texts), source.table_schema(name), feed, source.time_zone)
+        schema = source.table_schema(name)
+        typed = disposed(_all(texts), schema, feed, source.time_zone, source.currency)
         # Written out in full before anything is counted: a count alone would skip casts.
         table = backend.create_table(RECORDS.format(len(found)), typed)
         found.append(Records(feed, part, held, again, table, first_row))

@@ -13,6 +13,7 @@ import ibis
 import ibis.expr.types as ir
 
 from features import columns as c
+from features.currencies import named_other, names_of
 from features.feeds import (
     DTYPES,
     UNIT_PRICE,
@@ -63,7 +64,9 @@ time_in: Callable[..., ir.Value] = ibis.udf.scalar.builtin(
 )
 
 
-def disposed(staged: ir.Table, schema: TableSchema, feed: Feed, time_zone: str = "UTC") -> ir.Table:
+def disposed(
+    staged: ir.Table, schema: TableSchema, feed: Feed, time_zone: str, currency: str
+) -> ir.Table:
     """``staged`` with the columns of ``feed`` typed, and where each record belongs.
 
     Parameters
@@ -72,6 +75,8 @@ def disposed(staged: ir.Table, schema: TableSchema, feed: Feed, time_zone: str =
         ``_row`` and the others of ``STAGED``, and the texts of the file under ``text:<name>``.
     time_zone
         The source's: clocks with an offset or a zone of their own are brought to it.
+    currency
+        The source's: a record that names another one is set aside.
 
     Returns
     -------
@@ -79,7 +84,7 @@ def disposed(staged: ir.Table, schema: TableSchema, feed: Feed, time_zone: str =
         ``STAGED``, the declared columns, ``is_return`` for order lines and the disposition:
         ``accepted``, or ``quarantined:``, ``duplicate:`` or ``filtered:`` with the reason.
     """
-    typed = _typed(staged, schema, feed, time_zone)
+    typed = _typed(staged, schema, feed, time_zone, currency)
     if c.IS_RETURN in schema and c.IS_RETURN not in feed.columns:
         back = _all(typed, feed.returns) if feed.returns else ibis.literal(False)
         typed = typed.mutate(**{c.IS_RETURN: back})
@@ -101,13 +106,25 @@ def disposed(staged: ir.Table, schema: TableSchema, feed: Feed, time_zone: str =
     return typed.mutate(**{DISPOSITION: ibis.cases(*branches, else_=ACCEPTED)})
 
 
-def _typed(staged: ir.Table, schema: TableSchema, feed: Feed, time_zone: str) -> ir.Table:
+def _typed(
+    staged: ir.Table, schema: TableSchema, feed: Feed, time_zone: str, currency: str
+) -> ir.Table:
     values: dict[str, ir.Value] = {}
     problems: list[ir.StringValue] = []
+    other = f"another than {currency}; convert it, or declare a source of its own for it"
+    if feed.currency:
+        told = staged[f"text:{feed.currency}"].strip().nullif("")
+        problems = [
+            _if(told.isnull(), "currency: empty"),
+            _if(told.upper().notin(names_of(currency)), f"currency: {other}"),
+        ]
     wanted = targets(schema)
     for name, column in feed.columns.items():
         kind = type_of(schema, name, column)
         assert kind is not None, "load_source has seen to it"
+        if kind == "money" or name == UNIT_PRICE:
+            marked = (staged[f"text:{n}"].re_search(named_other(currency)) for n in column.source)
+            problems += [_if(found, f"{name}: a currency {other}") for found in marked]
         values[name], given, reasons = _value(staged, column, kind, time_zone)
         problems += [_if(met, f"{name}: {reason}") for reason, met in reasons.items()]
         required = column.required

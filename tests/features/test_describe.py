@@ -210,6 +210,17 @@ def test_counts_of_what_would_be_set_aside(tmp_path: Path) -> None:
     assert yaml.safe_load(text)["order_lines"]["max_quarantined_share"] == pytest.approx(0.05)
 
 
+def test_currencies(tmp_path: Path) -> None:
+    """A column that names the currency of amounts is declared, and its other words are counted."""
+    rows = [(f"o{k}", f"c{k % 9}", "p1", f"2024-01-{k % 28 + 1:02}", "1", "2.50",
+             "GBP" if k % 10 else "USD") for k in range(50)]  # fmt: skip
+    header = ("order_id", "customer_id", "product_id", "date", "quantity", "price", "currency")
+    text = drafted(tmp_path, header, rows)
+    declared = yaml.safe_load(text)
+    assert (declared["currency"], declared["order_lines"]["currency"]) == ("GBP", "currency")
+    assert "5 of 50 would be set aside: currency: another than GBP" in text
+
+
 def test_day_or_month_first(tmp_path: Path) -> None:
     """Dates that read both ways are a doubt."""
     rows = [(f"{k}", "p", "1", "1.00", f"0{1 + k % 9}/0{1 + k % 8}/2024", f"c{k % 4}")

@@ -84,7 +84,7 @@ def test_money_by_hand(tmp_path: Path) -> None:
         ".5": 50, "2.00E+05": 20_000_000, "+3.10": 310, " 4.20 ": 420, "": None,
         "9999999999.99": 999_999_999_999,
     }  # fmt: skip
-    bad = ["1,50", "€1", "NaN", "1e40", "1_0", "10000000000.01"]
+    bad = ["1,50", "€1", "NaN", "1e40", "1_0", "10000000000.01"]  # € is the source's own
     built = Built(
         tmp_path,
         {"products": table(PRODUCT | {"price_minor": col("p")}, max_quarantined_share=0.5)},
@@ -94,6 +94,39 @@ def test_money_by_hand(tmp_path: Path) -> None:
     assert built.facts["account"]["quarantined"] == {
         "price_minor: no money": 5, "price_minor: amount beyond 1000000000000": 1,
     }  # fmt: skip
+
+
+def test_other_currencies_are_set_aside(tmp_path: Path) -> None:
+    """Amounts with another sign or code, or a record that names one, go to quarantine by count.
+
+    Also where a pattern cuts the sign off. The source's own are read.
+    """
+    told = "another than EUR; convert it, or declare a source of its own for it"
+    rows = [
+        ("1.50 EUR", "EUR"), ("€2", "eur"), ("3", "€"), ("4 net", "EUR"), ("$5", "EUR"),
+        ("6 GBP", "EUR"), ("7usd", "EUR"), ("8", "USD"), ("$9", "USD"), ("10", ""),
+    ]  # fmt: skip
+    built = Built(
+        tmp_path,
+        {"products": table(PRODUCT | {"price_minor": col("p", extract=r"([0-9.]+)")},
+                           max_quarantined_share=0.7, currency="money")},
+        {"t.csv": [("sku", "p", "money"), *[(f"A{k}", *row) for k, row in enumerate(rows)]]},
+    )  # fmt: skip
+    assert built.column("products", "price_minor") == [150, 200, 300, 400]
+    assert built.facts["account"]["quarantined"] == {
+        f"price_minor: a currency {told}": 3, f"currency: {told}": 2, "currency: empty": 1
+    }  # fmt: skip
+
+
+def test_too_many_of_another_currency_stop_the_build(tmp_path: Path) -> None:
+    """Nothing is published; the error names table, count and remedy."""
+    rows = [(f"A{k}", "1" if k % 2 else "£1") for k in range(10)]
+    with pytest.raises(DataError, match=r"table products: 5 of 10 .*\n.*EUR; convert it, or.*: 5"):
+        Built(
+            tmp_path,
+            {"products": table(PRODUCT | {"price_minor": col("p")})},
+            {"t.csv": [("sku", "p"), *rows]},
+        )
 
 
 def test_numbers_and_booleans_by_hand(tmp_path: Path) -> None:
