@@ -169,6 +169,55 @@ def publish(
 
 
 @app.command()
+def aggregates(
+    config: Config,
+    out: Annotated[Path, typer.Option(help="CSV file to write: group, customers, mean.")],
+    column: Annotated[str, typer.Option(help="Column of numbers for a mean; none: counts.")] = "",
+    by: Annotated[str, typer.Option(help="Column of words that names the groups.")] = "",
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Differentially private, at this price from the source's budget."),
+    ] = None,
+    among: Annotated[str, typer.Option(help="Private: the groups to tell, such as a,b.")] = "",
+    between: Annotated[
+        tuple[float, float], typer.Option(help="Private: bounds of a value, such as 0 2000.")
+    ] = (0.0, 0.0),
+    cutoff: Annotated[
+        str | None, typer.Option(help="Date as of which features hold; default: the data's end.")
+    ] = None,
+    set_: Set = [],  # noqa: B006
+    data_dir: DataDir = None,
+    store: Store = None,
+    registry: Registry = None,
+) -> None:
+    """Counts and means of groups of customers for export, none of fewer than 20."""
+    with answering(store, registry, data_dir) as place:
+        from functools import partial
+
+        from features.aggregates import Question, charge, exact, private, written
+        from features.cutoffs import Moments
+        from features.online import publication_moment
+        from features.snapshot import build_features, read_features
+        from features.sources import load_source
+        from features.tables import build_tables
+
+        plan, question = _plan(config, set_), Question(column, by)
+        source = load_source(place, plan.data, plan.source)
+        stored = build_tables(place, source)
+        moments = Moments((), publication_moment(stored, cutoff))
+        table = read_features(build_features(place, stored, plan, moments).folder)
+        if epsilon is None:
+            rows = exact(table, question)
+        else:
+            asked = f"{column or 'customers'} by {by or 'nothing'}, as of {moments.test:%Y-%m-%d}"
+            pay = partial(charge, place, source, epsilon, asked)
+            groups = among.split(",") if among else ()
+            rows = private(table, question, epsilon, pay, groups, between)
+        written(rows, out)
+        say(f"written: {out}, {len(rows)} groups as of {moments.test:%Y-%m-%d}")
+
+
+@app.command()
 def simulate(
     out: Annotated[
         Path, typer.Argument(help="Folder for the raw export; the truth goes beside it.")

@@ -49,6 +49,9 @@ class Source(Strict):
     """Why these people's data may be processed."""
     max_quarantined_share: float = Field(default=0.01, ge=0, le=1)
     """A larger share of a table's records in quarantine stops the build: nothing is published."""
+    privacy_budget: float | None = Field(default=None, gt=0)
+    """Epsilon that all differentially private aggregates of this base may spend together, for good;
+    None: none are made. See :mod:`features.aggregates`."""
     simulate: SimulateConfig | None = None
     """Parameters of the generator of this source's raw files; None = the files are given."""
 
