@@ -1,14 +1,10 @@
 """Fixtures for all tests: an own workspace each, and settings of hypothesis that repeat."""
 
-import io
 import os
 import subprocess
-import sys
 import tempfile
-import threading
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +12,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from features import staging
 from features.settings import Workspace
+from tests.reading import reading_here
 from tests.worlds import CONFIGS
 
 # As at the doors: idle OpenMP threads sleep, where spinning ones would take the cores from others.
@@ -71,20 +68,10 @@ def real_data() -> Path:
 
 
 @pytest.fixture
-def reader_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def reader_here() -> Iterator[None]:
     """Raw files are read in this process, by the child's own code: the same without its start."""
-    alone = threading.Lock()
-
-    def run(_: Any, input: str, **__: Any) -> subprocess.CompletedProcess[str]:
-        reply = io.StringIO()
-        with alone, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "stdin", io.StringIO(input))
-            patch.setattr(sys, "stdout", reply)
-            patch.setattr(staging.resource, "setrlimit", lambda *_: None)
-            staging.main()
-        return subprocess.CompletedProcess([], 0, reply.getvalue(), "")
-
-    monkeypatch.setattr(staging, "subprocess", SimpleNamespace(run=run))
+    with reading_here():
+        yield
 
 
 @pytest.fixture

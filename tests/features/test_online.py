@@ -354,10 +354,11 @@ def test_store_that_does_not_answer(module: str, url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("reader_here")
 def test_door(place: Workspace) -> None:
     """The command publishes the end of the data, or a date within them, and says what."""
     config = str(CONFIGS / "churn.yaml")
-    small = ["--set", "source={simulate: {customers: 60, days: 400}}",
+    small = ["--set", "source={simulate: {customers: 60, days: 400, tables: [order_lines]}}",
              "--set", "features=[{use: rfm.Rfm}]"]  # fmt: skip
     done = CliRunner().invoke(app, ["publish", config, *small])
     assert done.exit_code == 0, done.output

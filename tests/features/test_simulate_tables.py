@@ -13,6 +13,7 @@ from features.simulate import TABLES, DirtConfig, SimulateConfig, simulate
 from features.simulate.layouts import LAYOUTS
 from features.sources import load_source
 from features.tables import Stored, build_tables
+from tests.reading import reading_here
 from tests.worlds import CONFIGS
 
 SMALL = SimulateConfig(customers=400, days=600, dirt=DirtConfig(damaged_share=0.009))
@@ -43,7 +44,8 @@ def stored(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Stored:
         store=home / "store", registry=home / "registry", keys=home / "keys", data=raw,
         configs=CONFIGS,
     )  # fmt: skip
-    return build_tables(place, load_source(place, "simulated", {"simulate": None}))
+    with reading_here():
+        return build_tables(place, load_source(place, "simulated", {"simulate": None}))
 
 
 @pytest.fixture(scope="module")

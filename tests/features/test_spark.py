@@ -90,6 +90,7 @@ def test_a_set_on_both_engines(use: str, spark: Any, world: Path) -> None:
     assert not odd, f"Spark gives other values: {odd}"
 
 
+@pytest.mark.usefixtures("reader_here")
 def test_a_pipeline_names_its_engine(place: Workspace, spark: Any) -> None:
     """``engine: spark`` publishes the same content as the default."""
     from features.cutoffs import Cutoffs
@@ -100,7 +101,7 @@ def test_a_pipeline_names_its_engine(place: Workspace, spark: Any) -> None:
     del spark
     plan = FeaturePlan(
         data="simulated",
-        source={"simulate.customers": 60, "simulate.days": 500},
+        source={"simulate": {"customers": 60, "days": 500, "tables": ["order_lines"]}},
         cutoffs=Cutoffs(test="end-30d", latest="end-60d", count=2, folds=1, history_days=300),
         features=(FeaturePart(use="rfm.Rfm"),),
     )
