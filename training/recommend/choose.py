@@ -38,7 +38,8 @@ def choose(
         _mark(recent, np.ones_like(offered), np.zeros_like(owned), bought, chosen)
         chosen &= offered
     for score in scores.values():
-        _mark(np.ascontiguousarray(score), offered, owned, each, chosen)
+        some = score if score.strides[0] else score[:1]  # what all have in common is said once
+        _mark(np.ascontiguousarray(some), offered, owned, each, chosen)
     return chosen
 
 
@@ -48,28 +49,31 @@ def _mark(
 ) -> None:
     """Set the ``k`` highest offered scores of each row, and of those not owned.
 
-    What is equal to the last of them is set, too; a score of 0 never is.
+    What is equal to the last of them is set, too; a score of 0 never is. One row of scores stands
+    for all.
     """
-    rows, items = score.shape
+    rows, items = chosen.shape
     best, new = np.empty(k), np.empty(k)
+    met = np.empty(items, np.int64)  # those that were among the highest when they were met
     for r in range(rows):
-        held = held_new = 0
-        edge = (
-            edge_new
-        ) = -np.inf  # what is owned is no less among the best: the second is the lower
+        row = score[min(r, len(score) - 1)]
+        held = held_new = n = 0
+        # What is owned is no less among the best, so that the second edge is the lower.
+        edge = edge_new = -np.inf
         for i in range(items):
-            value = score[r, i]
-            if value == 0 or value <= edge_new or not offered[i]:
+            value = row[i]
+            if value < edge_new or value == 0 or not offered[i]:
                 continue
+            met[n] = i
+            n += 1
             if value > edge:
                 held = push(best, held, value)
                 if held == k:
                     edge = best[0]
-            if not owned[r, i]:
+            if value > edge_new and not owned[r, i]:
                 held_new = push(new, held_new, value)
                 if held_new == k:
                     edge_new = new[0]
-        for i in range(items):
-            value = score[r, i]
-            if value >= edge_new and value != 0 and offered[i]:
-                chosen[r, i] |= value >= edge or not owned[r, i]
+        for i in met[:n]:
+            if row[i] >= edge_new:
+                chosen[r, i] |= row[i] >= edge or not owned[r, i]

@@ -168,11 +168,17 @@ def test_due_rises_when_the_rhythm_says_so():
     assert ((maker.score(past) >= 0) & (maker.score(past) <= 1)).all()
 
 
-def test_strongest_keeps_the_strongest_and_ties():
-    """The largest by size of each column, none to itself; equal ones stay together."""
-    links = np.array([[9.0, 1, 2], [3, 9, -5], [3, 4, 9]])
-    kept = strongest([sp.csr_matrix(links.T)], 1).toarray()
-    assert np.array_equal(kept, [[0, 0, 0], [3, 0, -5], [3, 4, 0]])
+@pytest.mark.parametrize("top", [1, 3, 40])
+def test_strongest_by_sorting(top):
+    """The largest by size of each column, none to itself; of equal ones the first."""
+    n = 300  # more than a block
+    values = np.random.default_rng(top).integers(-6, 7, (n, n)).astype(np.float64)
+    kept = strongest(lambda at, end: values.T[at:end], n, top).toarray()
+    alone = np.where(np.eye(n, dtype=bool), 0, values)
+    order = np.argsort(-np.abs(alone), axis=0, kind="stable")[:top]
+    expected = np.zeros((n, n))
+    np.put_along_axis(expected, order, np.take_along_axis(alone, order, axis=0), axis=0)
+    assert np.array_equal(kept, expected)
 
 
 def test_two_tastes_are_told_apart(world: Shop):

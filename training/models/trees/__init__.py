@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from features.errors import DataError
 from training.contract import Floats
@@ -37,12 +38,18 @@ ROWS = 256
 """Rows that pass through the trees together."""
 
 
+Places = NDArray[np.uint32]
+
+
 @numba.njit(nogil=True, error_model="numpy")
 def _walk(
-    x: Singles, column: Ints, limit: Singles, missing_right: Ints, left: Ints, value: Singles,
-    roots: Ints, depths: Ints, node: Ints, out: Singles,
+    x: Singles, column: Places, limit: Singles, missing_right: Places, left: Places,
+    value: Singles, roots: Places, depths: Places, node: Places, out: Singles,
 ) -> None:  # fmt: skip
-    """Add each tree's leaf to ``out``, in order, in float32: XGBoost's own sum."""
+    """Add each tree's leaf to ``out``, in order, in float32: XGBoost's own sum.
+
+    Places are unsigned: of a signed one each step would ask whether it counts from the end.
+    """
     for t in range(roots.shape[0]):
         for row in range(out.shape[0]):
             node[row] = roots[t]
@@ -50,8 +57,8 @@ def _walk(
         for _ in range(depths[t]):
             for row in range(out.shape[0]):
                 u = node[row]
-                v = x[column[u], row]
-                node[row] = left[u] + ((v >= limit[u]) | ((v != v) & missing_right[u]))
+                v = x[column[u], np.uint32(row)]
+                node[row] = left[u] + np.uint32((v >= limit[u]) | ((v != v) & missing_right[u]))
         for row in range(out.shape[0]):
             out[row] += value[node[row]]
 
@@ -74,9 +81,10 @@ class Trees:
         self.base = _base_margin(learner)
         self._words = _look_ups(nodes.words)
         roots = np.flatnonzero(nodes.level == 0)
+        deepest = np.maximum.reduceat(nodes.level, roots)
         self._walked = (
-            *(nodes.input, nodes.limit, nodes.missing_right, nodes.left, nodes.value),
-            *(ints(roots), ints(np.maximum.reduceat(nodes.level, roots))),
+            *(_places(nodes.input), nodes.limit, _places(nodes.missing_right)),
+            *(_places(nodes.left), nodes.value, _places(roots), _places(deepest)),
         )
         rows = self._probes()
         expected = booster.inplace_predict(rows, predict_type="margin")
@@ -94,7 +102,7 @@ class Trees:
     def score(self, X: Floats) -> Singles:
         """Margins of shape (n_rows,), equal to ``inplace_predict(X, predict_type="margin")``."""
         margins = np.full(len(X), self.base)
-        node = np.empty(ROWS, np.int32)
+        node = np.empty(ROWS, np.uint32)
         for at in range(0, len(X), ROWS):
             _walk(self._turned(X[at : at + ROWS]), *self._walked, node, margins[at : at + ROWS])
         return margins
@@ -156,6 +164,10 @@ class Trees:
             np.put_along_axis(rows, column[some].astype(np.int64), near, axis=1)
         rows[rng.random(rows.shape) < 0.1] = np.nan
         return rows
+
+
+def _places(values: Any) -> Places:
+    return np.ascontiguousarray(values, dtype=np.uint32)
 
 
 def _plain(learner: Any) -> list[dict[str, Any]]:

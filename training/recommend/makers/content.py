@@ -37,7 +37,8 @@ class Content(Linear):
     def fit(self, past: Histories, shop: Shop) -> None:
         """Compare the descriptions; who bought what plays no part."""
         words = described(shop.attributes).T.tocsr()
-        self.links = linked(words, words, lambda cosine, h, i: cosine, self.config.top)
+        ones = np.ones(words.shape[1])
+        self.links = linked(words, words, ones, ones, 0.0, self.config.top)
 
 
 def described(attributes: Attributes) -> sp.csr_matrix:

@@ -13,7 +13,7 @@ from pydantic import Field
 from features.settings import Strict
 from training.recommend.histories import Histories
 from training.recommend.makers import Shop
-from training.recommend.makers.linear import BLOCK, Linear, strongest
+from training.recommend.makers.linear import Linear, strongest
 
 
 class EaseConfig(Strict):
@@ -45,11 +45,10 @@ class Ease(Linear):
             factor = scipy.linalg.cholesky(gram.T, lower=True, overwrite_a=True)
             inverse = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)[0]
         inverse += np.tril(inverse, -1).T
-        # Symmetric, so that a row of links to an item is a column.
-        incoming = (
-            sp.csr_matrix((-inverse[:, at : at + BLOCK] / np.diag(inverse)[at : at + BLOCK]).T)
-            for at in range(0, len(inverse), BLOCK)
-        )
-        links = strongest(incoming, self.config.top).tocoo()
+        scale = np.diag(inverse)[:, None]
+        # Symmetric, so that the links to an item are a row.
+        links = strongest(
+            lambda at, end: -inverse[at:end] / scale[at:end], len(inverse), self.config.top
+        ).tocoo()
         size = (past.n_items, past.n_items)
         self.links = sp.csr_matrix((links.data, (chosen[links.row], chosen[links.col])), shape=size)

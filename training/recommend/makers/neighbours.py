@@ -29,10 +29,7 @@ class Cosine(Linear):
         """Compare all columns."""
         X = self.profile(past)
         length = np.sqrt(np.asarray(X.multiply(X).sum(axis=0)).ravel())
-        shrink = self.config.shrink
-        self.links = linked(
-            X, X, lambda sums, h, i: sums / (length[h] * length[i] + shrink), self.config.top
-        )
+        self.links = linked(X, X, length, length, self.config.shrink, self.config.top)
 
 
 class Bm25Config(Strict):
@@ -63,4 +60,5 @@ class Bm25(Linear):
         weight = X.data * (k1 + 1) / (k1 * norm[X.row] + X.data) * rarity[X.col]
         weighed = sp.csr_matrix((weight, (X.row, X.col)), X.shape)
         plain = sp.csr_matrix((np.ones_like(weight), (X.row, X.col)), X.shape)
-        self.links = linked(plain, weighed, lambda sums, h, i: sums / customers, self.config.top)
+        divisor = np.full(X.shape[1], float(customers)), np.ones(X.shape[1])
+        self.links = linked(plain, weighed, *divisor, 0.0, self.config.top)

@@ -34,12 +34,8 @@ class _Association(Linear):
         Tan, Kumar and Srivastava (2004), "Selecting the right objective measure for association
         analysis": it is high for pairs that are both frequent and beyond chance.
         """
-        left, right = (np.asarray(side.sum(axis=0)).ravel() for side in (before, after))
-        shrink = self.config.shrink
-        self.links = linked(
-            before, after,
-            lambda pairs, h, i: pairs / (np.sqrt(left[h] * right[i]) + shrink), self.config.top,
-        )  # fmt: skip
+        left, right = (np.sqrt(np.asarray(side.sum(axis=0)).ravel()) for side in (before, after))
+        self.links = linked(before, after, left, right, self.config.shrink, self.config.top)
 
 
 class Together(_Association):
