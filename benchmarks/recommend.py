@@ -27,7 +27,6 @@ import scipy.sparse as sp
 
 TEST = pd.Timestamp("2011-09-10")
 HORIZON = pd.Timedelta(days=90)
-STEP = pd.Timedelta(days=91)
 DRAWS = 1000
 SECOND_SHEET = 525_461
 """Row of the file at which the second sheet of the published workbook begins."""
@@ -202,8 +201,8 @@ def learned(lines: pd.DataFrame, world: World, *settings: str):
 
     place = Workspace.locate()
     plan = load_plan(place, place.configs / "recommend.yaml", ["data=online_retail_II", *settings])
-    first = lines["day"].min() + STEP
-    teaching = [world.cutoff - HORIZON - k * STEP for k in range(plan.config.cutoffs.count)]
+    first, step = lines["day"].min() + HORIZON, pd.Timedelta(days=plan.config.cutoffs.every_days)
+    teaching = [world.cutoff - HORIZON - k * step for k in range(plan.config.cutoffs.count)]
     at = {t: seen(World(lines, t)) for t in reversed(teaching) if t >= first}
     at[world.cutoff] = seen(world)
     begun = time.perf_counter()

@@ -38,8 +38,9 @@ def choose(
         _mark(recent, np.ones_like(offered), np.zeros_like(owned), bought, chosen)
         chosen &= offered
     for score in scores.values():
-        some = score if score.strides[0] else score[:1]  # what all have in common is said once
-        _mark(np.ascontiguousarray(some), offered, owned, each, chosen)
+        # What all have in common is said once.
+        some = np.ascontiguousarray(score) if score.strides[0] else score[:1].copy()
+        _mark(some, offered, owned, each, chosen)
     return chosen
 
 
@@ -57,7 +58,8 @@ def _mark(
     met = np.empty(items, np.int64)  # those that were among the highest when they were met
     for r in range(rows):
         row = score[min(r, len(score) - 1)]
-        held = held_new = n = 0
+        held = held_new = np.int64(0)
+        n = 0
         # What is owned is no less among the best, so that the second edge is the lower.
         edge = edge_new = -np.inf
         for i in range(items):

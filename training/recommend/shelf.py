@@ -57,7 +57,7 @@ class Shelf:
     @property
     def shop(self) -> Shop:
         """What makers may know of the items."""
-        return Shop(self.attributes, self.demand, self.horizon_days)
+        return Shop(self.attributes, self.demand, self.horizon_days, self.offered)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Every maker against a brute force of its formula, and what all of them promise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -196,6 +198,17 @@ def test_two_tastes_are_told_apart(world: Shop):
         left = seen.past.matrix().toarray()[:, :] > 0
         open_ = np.array([not left[c, taste[c] :: 2].all() for c in range(len(taste))])
         assert (best[open_] % 2 == taste[open_]).all(), use
+
+
+def test_links_lead_to_what_is_offered():
+    """An item that is not offered has links from it, as before, and none that lead to it."""
+    past = histories(lines=150)
+    known, offered = _known(past), np.arange(past.n_items) % 3 > 0
+    whole, some = (resolve(HOME, Part(use="content.Content")) for _ in range(2))
+    whole.fit(past, known)
+    some.fit(past, replace(known, offered=offered))
+    assert whole.links.toarray()[:, ~offered].any()
+    assert np.array_equal(some.links.toarray(), whole.links.toarray() * offered)
 
 
 def test_words_of_most_items_link_nothing():

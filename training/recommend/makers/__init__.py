@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from training.contract import Floats
@@ -25,6 +26,9 @@ class Shop:
     attributes: Attributes
     demand: Demand
     horizon_days: int
+    offered: NDArray[np.bool_] | None = None
+    """Which items may be listed, shape (n_items,): no other needs a link that leads to it. None =
+    all."""
 
 
 class Maker(Protocol):

@@ -38,7 +38,10 @@ class Content(Linear):
         """Compare the descriptions; who bought what plays no part."""
         words = described(shop.attributes).T.tocsr()
         ones = np.ones(words.shape[1])
-        self.links = linked(words, words, ones, ones, 0.0, self.config.top)
+        offered = ones if shop.offered is None else shop.offered.astype(np.float64)
+        listed = (words @ sp.diags(offered)).tocsr()
+        listed.eliminate_zeros()  # a source may describe many more items than it ever sold
+        self.links = linked(words, listed, ones, ones, 0.0, self.config.top)
 
 
 def described(attributes: Attributes) -> sp.csr_matrix:
