@@ -58,8 +58,7 @@ def _mark(
     met = np.empty(items, np.int64)  # those that were among the highest when they were met
     for r in range(rows):
         row = score[min(r, len(score) - 1)]
-        held = held_new = np.int64(0)
-        n = 0
+        held = held_new = n = 0
         # What is owned is no less among the best, so that the second edge is the lower.
         edge = edge_new = -np.inf
         for i in range(items):

@@ -214,7 +214,7 @@ def _keep(
 
     ``met`` are the origins that may have one; all others have a value of 0.
     """
-    heap, held, edge = np.empty(len(origin)), np.int64(0), 0.0
+    heap, held, edge = np.empty(len(origin)), 0, 0.0
     for h in met:
         size = np.float64(abs(value[h]))
         if size > edge and h != to:
