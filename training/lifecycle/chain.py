@@ -111,14 +111,14 @@ class Chain:
     def forward(self, emission: Floats, begun: NDArray[np.bool_]) -> Filtered:
         """The same from what :meth:`emission` gives, and where each sequence has begun."""
         step, loglik = np.empty_like(emission), np.empty(begun.shape)
-        ahead = np.where(begun[:, :1], self.start[1], self.start[0])
+        ahead, one = np.where(begun[:, :1], self.start[1], self.start[0]), np.ones(len(self.onward))
         for t in range(begun.shape[1]):
             if t:
                 moved = step[:, t - 1] @ self.onward
                 ahead = np.where(begun[:, t - 1, None], moved, self.start[0])
             joint = ahead * emission[:, t]
-            total = joint.sum(axis=1, keepdims=True)
-            step[:, t], loglik[:, t] = joint / total, np.log(total[:, 0])
+            total = joint @ one  # a product is several times as fast as a sum of short rows
+            step[:, t], loglik[:, t] = joint / total[:, None], np.log(total)
         return Filtered(step, self.whole(step), loglik, begun)
 
     def following(self, step: Floats) -> Floats:

@@ -130,10 +130,12 @@ def choose(
     shapes = list(product(range(config.states[0], config.states[1] + 1), config.steps))
     values: dict[tuple[int, int], list[Floats]] = {shape: [] for shape in shapes}
     fits: dict[tuple[int, int], list[float]] = {shape: [] for shape in shapes}
+    chains: dict[tuple[int, int], Chain] = {}
     for i, (earlier, t) in enumerate(pairs):
         taught, later = (seen.codes(splits.rows.at(moment).X) for moment in (earlier, t))
         for j, shape in enumerate(shapes):
-            chain = fit(taught, seen.sizes, *shape, config.prior)
+            # What an earlier cutoff taught is nearer than a guess.
+            chain = chains[shape] = fit(taught, seen.sizes, *shape, config.prior, chains.get(shape))
             total, periods = told(
                 chain.filtered(later).loglik[:, 1:], later, held_periods(plan, earlier, t)
             )
