@@ -8,15 +8,16 @@ bootstrapped by customer; error of the moves between stages and of the time spen
 chain both as it expects them (its probability of each state, moved on) and counted between the
 likeliest stages, of the rules as counted, for they tell nothing else.
 
-``dwell`` says why a chain tells shorter stays than the truth has: the same fit on orders alone (a)
-from as many sequences drawn from a chain that has the true stages' moves and levels, (b) of the true
-customers, whose rates differ within a stage, with the true levels held, and (c) of the true
-customers, free. Beside each what the next four periods' orders are told to be.
+``dwell`` says why a chain tells shorter stays than the truth has: the same fit to orders alone, of
+as many customers drawn from a chain that has the true stages' moves and levels; of the simulated
+ones, whose rates differ within a stage, with the true levels held; and of these, free. Beside each
+stands what it tells of the last four periods of a later cutoff.
 
 ``retail`` (needs PERENNIAL_DATA_DIR): the shipped pipeline on the real file, its metrics beside the
 stages by rules.
 
-    PERENNIAL_DATA_DIR=<folder> python benchmarks/lifecycle.py [simulated [customers]] [dwell] [retail]
+    PERENNIAL_DATA_DIR=<folder> python benchmarks/lifecycle.py [simulated [customers]] [dwell]
+        [retail]
 """
 
 import json

@@ -122,7 +122,7 @@ def _guess(taught: Taught, states: int, steps: int) -> Chain:
 
 
 def _leap(chain: Chain, one: Chain, two: Chain) -> Chain:
-    """Further along the way from ``chain`` by ``one`` to ``two``, in logarithms of probabilities."""
+    """Further along the way from ``chain`` by ``one`` to ``two``, in logarithms."""
     logs = [
         {name: np.log(np.maximum(p, LEAST)) for name, p in known.arrays().items()}
         for known in (chain, one, two)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from training.contract import Floats
 from training.segments.cells import Ints
+from training.segments.profile import LEAST_SHOWN
 
 RECENCY, FREQUENCY, MONETARY = (
     "rfm__recency_days",
@@ -60,10 +61,14 @@ class QuintileSum:
 
 
 class PlainKMeans:
-    """k-means on R, F and M, centred and divided by their standard deviations."""
+    """k-means on R, F and M, centred and divided by their standard deviations.
 
-    def __init__(self, k: int, logged: bool) -> None:
-        self.k, self.logged = k, logged
+    Groups of fewer than ``least`` customers join the one whose centre is nearest, the smallest
+    first: on plain values k-means sets a handful of customers apart, of whom nothing can be told.
+    """
+
+    def __init__(self, k: int, logged: bool, least: int = 1) -> None:
+        self.k, self.logged, self.least = k, logged, least
 
     def fit(self, X: pd.DataFrame, seed: int) -> None:
         """Learn scale and centres."""
@@ -73,7 +78,15 @@ class PlainKMeans:
         self._mean, self._scale = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-12)
         scaled = (values - self._mean) / self._scale
         k = min(self.k, len(np.unique(scaled, axis=0)))
-        self._centres = KMeans(k, n_init=10, random_state=seed).fit(scaled).cluster_centers_
+        made = KMeans(k, n_init=10, random_state=seed).fit(scaled)
+        self._centres, self._group = made.cluster_centers_, np.arange(k)
+        while True:
+            groups, sizes = np.unique(self._group[made.labels_], return_counts=True)
+            if len(groups) < 2 or sizes.min() >= self.least:
+                return
+            small, others = groups[sizes.argmin()], np.delete(groups, sizes.argmin())
+            away = ((self._centres[others] - self._centres[small]) ** 2).sum(axis=1)
+            self._group[self._group == small] = others[away.argmin()]
 
     def _taken(self, X: pd.DataFrame) -> Floats:
         values = rfm(X)
@@ -83,13 +96,14 @@ class PlainKMeans:
         """Nearest centre of each row."""
         away = (self._taken(X) - self._mean) / self._scale
         distance = ((away[:, None, :] - self._centres[None]) ** 2).sum(axis=2)
-        return np.asarray(distance.argmin(axis=1), dtype=np.int64)
+        return np.asarray(self._group[distance.argmin(axis=1)], dtype=np.int64)
 
 
 def baselines(k: int) -> dict[str, Baseline]:
-    """The three, by the names under which they appear; the first is the declared one."""
+    """All of them, by the names under which they appear; the first is the declared one."""
     return {
         "rfm_quintiles": QuintileSum(k),
         "rfm_kmeans": PlainKMeans(k, logged=False),
+        "rfm_kmeans_20": PlainKMeans(k, logged=False, least=LEAST_SHOWN),
         "rfm_kmeans_log": PlainKMeans(k, logged=True),
     }

@@ -110,7 +110,8 @@ def _metrics(case: SegmentsCase) -> Section:
         f"until {case.matured:%Y-%m-%d}, looked at once. Intervals: "
         f"{case.plan.config.bootstrap} bootstrap draws over customers; of refits, over refits. "
         "Baselines have as many groups: rfm_quintiles cuts the sum of R, F and M scores, "
-        "rfm_kmeans is k-means on standardised R, F and M, rfm_kmeans_log on their logarithms."
+        "rfm_kmeans is k-means on standardised R, F and M, rfm_kmeans_20 the same with groups of "
+        "fewer than 20 customers joined to the nearest, rfm_kmeans_log on their logarithms."
     )
     return Section("Metrics on the test cutoff", [text], wide)
 

@@ -14,11 +14,13 @@ from training.segments.cells import Ints
 OF_CUSTOMERS = ("buying_auc", "eta_squared", "eta_squared_log", "spend_told", "log_spend_told")
 WITHOUT_CHAMPION = ("bootstrap_ari", "relearned_ari", "stayed")
 METRICS = (*OF_CUSTOMERS, *WITHOUT_CHAMPION, "smallest_share", "segments")
+CATEGORIES = "eta_squared_categories"
 UNDIRECTED = frozenset({"segments", "smallest_share", "stayed", "relearned_ari"})
 MEANING = {
     "buying_auc": "ROC-AUC of buying in the next period, by rates of segments learned before",
     "eta_squared": "share of the next period's spend that lies between segments",
     "eta_squared_log": "the same of log(1 + spend), which single customers do not decide",
+    CATEGORIES: "the same of log(1 + spend) by product category, where the source has them",
     "spend_told": "squared correlation of spend with means of segments learned before",
     "log_spend_told": "the same of log(1 + spend)",
     "bootstrap_ari": "adjusted Rand index of refits on resampled customers, on the test customers",
@@ -36,6 +38,7 @@ def compare(
     once: Mapping[str, Mapping[str, float]],
     repeats: int,
     seed: int,
+    by_category: Floats | None = None,
 ) -> Compared:
     """Every answer on the same customers with the same bootstrap draws.
 
@@ -47,6 +50,8 @@ def compare(
         Adjusted Rand indices of refits, a column per answer that was refitted.
     once
         Answer -> further metrics, without a distribution.
+    by_category
+        Spend of the test's period by product category, shape (n_rows, n_categories), if known.
     """
     customers = test["customer_id"].to_numpy(np.int64)
     weights = customer_weights(customers, repeats, seed)
@@ -58,6 +63,10 @@ def compare(
             (test[name].to_numpy(np.int64), test["spend"].to_numpy(np.float64)),
             weights,
         )
+        if by_category is not None:
+            everything = np.vstack([np.ones(len(test)), weights])
+            labels = test[name].to_numpy(np.int64)
+            draws[name][CATEGORIES] = quality.explained_by_category(labels, by_category, everything)
     rng = np.random.default_rng(seed)
     picked = rng.integers(0, len(refits), (repeats, len(refits)))
     for name in refits.columns:

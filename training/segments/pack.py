@@ -22,6 +22,7 @@ from training.pipeline import Prepared
 from training.segments import card, plots
 from training.segments.baselines import RFM, baselines
 from training.segments.bundle import SegmentsBundle
+from training.segments.by_category import spend_by_category
 from training.segments.card import SegmentsCase
 from training.segments.config import SegmentsPlan
 from training.segments.judge import compare
@@ -59,9 +60,11 @@ def write_pack(
     moved = {
         name: migration(*_at(history, back), ids) for name, back in (("month", 1), ("period", None))
     }
+    customers = tables["test"][c.CUSTOMER].to_numpy(np.int64)
     judged = compare(
-        tables["taught"], tables["test"], refits, facts["once"], config.bootstrap, config.seed
-    )
+        tables["taught"], tables["test"], refits, facts["once"], config.bootstrap, config.seed,
+        spend_by_category(plan, prepared, customers),
+    )  # fmt: skip
     apart = pd.read_csv(learned.folder / "apart.csv")
     leakage = read_checks(prepared.checks.folder)
     gates = gate_results(
@@ -87,9 +90,7 @@ def write_pack(
     profile.loc[profile["segment"].isin(small), list(TOLD)] = np.nan
     numbers = [k.name for k in made.answer.columns if k.dtype != "string"] or list(RFM)
     typical = examples(X, numbers, made.segmentation.labels(X), len(ids))
-    by_channel = reached(
-        plan, prepared, tables["test"][c.CUSTOMER].to_numpy(np.int64), test.segment, ids
-    )
+    by_channel = reached(plan, prepared, customers, test.segment, ids)
     typical["segment"] = [ids[s] for s in typical["segment"]]
     case = SegmentsCase(
         plan=plan, prepared=prepared, learned=learned, gates=gates, champion_note=note,

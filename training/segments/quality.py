@@ -73,6 +73,26 @@ def explained(labels: Ints, y: Floats, weights: Floats | None = None) -> Floats:
     return found
 
 
+def explained_by_category(labels: Ints, spend: Floats, weights: Floats) -> Floats:
+    """Eta squared of log(1 + spend) by category, each counting by how much it varies.
+
+    Parameters
+    ----------
+    spend
+        Shape (n_rows, n_categories), in minor units.
+    weights
+        Shape (n_draws, n_rows).
+
+    Returns
+    -------
+    ndarray of shape (n_draws,)
+    """
+    logs = np.log1p(spend / 100.0)
+    told = np.stack([explained(labels, y, weights) for y in logs.T])
+    found: Floats = np.average(told, axis=0, weights=logs.var(axis=0))
+    return found
+
+
 def rates(labels: Ints, y: Floats, k: int) -> Floats:
     """Mean of ``y`` in each of ``k`` segments; the overall mean where nobody is."""
     n, total = np.bincount(labels, minlength=k), np.bincount(labels, y, minlength=k)

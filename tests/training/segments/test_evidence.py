@@ -28,15 +28,21 @@ COLUMNS = {"activity": ACTIVITY}
 
 def chosen(kept: Path | None = None, **more: object) -> tuple[Part, pd.DataFrame]:
     """A small study over two ways."""
-    config = ChooseConfig(**{"trials": 6, "k": (2, 5), "bootstrap": 4, "smallest": 0.02,
+    config = ChooseConfig(**{"trials": 6, "k": (2, 5), "bootstrap": 3, "smallest": 0.02,
                              "penalty": 0.0, **more})  # fmt: skip
     ways = (OPEN, Part(use="rules.Rules"))
     return choose(splits(), ways, COLUMNS, VALUE, config, 3, Trials(kept), lambda *_: None)
 
 
-def test_the_study_finds_the_types_and_says_why() -> None:
-    """k-means with the true number or near; every trial has a reason; the same study again."""
-    part, table = chosen()
+@pytest.fixture(scope="module")
+def study() -> tuple[Part, pd.DataFrame]:
+    """What an undisturbed study chooses."""
+    return chosen()
+
+
+def test_the_study_finds_the_types_and_says_why(study: tuple[Part, pd.DataFrame]) -> None:
+    """k-means with the true number or near; every trial has a reason."""
+    part, table = study
     assert part.use == "kmeans.KMeans"
     assert part.config["columns"] == list(ACTIVITY)
     X, kind, _ = customers(500, 99)
@@ -49,7 +55,7 @@ def test_the_study_finds_the_types_and_says_why() -> None:
 
 
 def test_an_interrupted_study_goes_on_where_it_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: tuple[Part, pd.DataFrame]
 ) -> None:
     """Killed in a trial: what was found is kept, the rest is tried, and the choice is the same."""
     kept, asked = tmp_path / "studies" / "key.jsonl", []
@@ -67,16 +73,15 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
     kept.write_text(kept.read_text() + '\n["cut off')
     part, table = chosen(kept)
     assert len(asked) == 4 + len(table) - 3
-    again, same = chosen()
-    assert again == part
-    pd.testing.assert_frame_equal(same, table)
+    assert study[0] == part
+    pd.testing.assert_frame_equal(study[1], table)
     Trials(kept).forget()
     assert not kept.exists()
 
 
 def test_demands_come_before_the_score() -> None:
     """A stability that nothing reaches is told, and the nearest is taken."""
-    _, table = chosen(most=2, trials=8)
+    _, table = chosen(most=2, trials=4)
     best = table[table["state"] == "chosen"].iloc[0]
     assert best["segments"] == 2 or "most segments" in best["reason"]
 
@@ -167,6 +172,31 @@ def test_answers_are_compared_on_the_same_draws() -> None:
         [["value", "ci_low", "ci_high"]].iloc[0]
     )  # fmt: skip
     assert low < value < high
+
+
+def test_spend_by_category_is_told_as_one_way_analysis_of_variance_says() -> None:
+    """Between and total sums of squares by hand over all categories; constants say nothing."""
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 3, 60)
+    spend = np.column_stack([rng.poisson(300.0 * (labels + 1)), rng.poisson(90.0, 60), np.ones(60)])
+    logs = np.log1p(spend / 100.0)
+    means = np.stack([logs[labels == s].mean(axis=0) for s in range(3)])[labels]
+    between, total = (((v - logs.mean(axis=0)) ** 2).sum() for v in (means, logs))
+    found = quality.explained_by_category(labels, spend, np.ones((2, 60)))
+    assert found == pytest.approx([between / total] * 2)
+
+
+def test_plain_kmeans_joins_groups_too_small_to_tell_of() -> None:
+    """Four far customers are a group of their own unless 20 are asked; nobody else moves."""
+    X = customers(300, 2)[0]
+    X.loc[X.index[:4], "orders__spend_total"] = 1e7
+    plain, joined = PlainKMeans(3, False), PlainKMeans(3, False, least=20)
+    for way in (plain, joined):
+        way.fit(X, 0)
+    few, many = plain.labels(X), joined.labels(X)
+    assert np.bincount(few).min() == 4
+    assert np.unique(many, return_counts=True)[1].min() >= 20
+    assert len(np.unique(many[4:])) == len(np.unique(few[4:]))
 
 
 def test_baselines_are_plain() -> None:

@@ -21,8 +21,10 @@ from training.keys import add_reviewer, verifying_key
 from training.pack import build_pack
 from training.record import Record
 from training.segments.bundle import SegmentsBundle
+from training.segments.by_category import spend_by_category
 from training.segments.family import FAMILY
 from training.segments.inputs import check_columns
+from training.segments.judge import CATEGORIES
 
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range:pandas.errors.Pandas4Warning")
 
@@ -31,7 +33,8 @@ PIPELINE: dict[str, Any] = {
     "name": "segments",
     "data": "simulated",
     "source": {
-        "simulate.customers": 500, "simulate.days": 800, "simulate.tables": ["order_lines"],
+        "simulate.customers": 500, "simulate.days": 800,
+        "simulate.tables": ["order_lines", "products"],
     },
     "task": {"use": "segments.Segments", "config": {"horizon_days": 60}},
     "cutoffs": {
@@ -105,9 +108,10 @@ def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
         assert f"## {title}\n" in card
     metrics = pd.read_csv(pack.folder / "metrics.csv")
     assert set(metrics["answer"]) == {
-        "candidate", "rfm_quintiles", "rfm_kmeans", "rfm_kmeans_log",
+        "candidate", "rfm_quintiles", "rfm_kmeans", "rfm_kmeans_20", "rfm_kmeans_log",
     }  # fmt: skip
     assert metrics["value"].notna().all()
+    assert set(metrics.loc[metrics["metric"] == CATEGORIES, "answer"]) == set(metrics["answer"])
     made = bundle(work, pack.folder)
     frame = pd.DataFrame(json.loads((pack.folder / "input_example.json").read_text())["rows"])
     told = made.predict_frame(frame.astype(float))
@@ -127,6 +131,33 @@ def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
     assert examples.groupby(["segment", "column"]).size().eq(3).all()
     few = segments["customers"].astype(str).str.startswith("under")
     assert (segments.loc[few, "mean_spend"] == "not shown").all()
+
+
+def test_spend_by_category_is_that_of_the_tables(work: Workspace) -> None:
+    """Added up with pandas from the period after the test cutoff, by customer and category."""
+    plan, prepared, run = learned(work)
+    customers = pd.read_parquet(run.folder / "test.parquet")["customer_id"].to_numpy()
+    found = spend_by_category(plan, prepared, customers)
+    lines, products = (
+        pd.read_parquet(prepared.stored.published.folder / f"{name}.parquet")
+        for name in ("order_lines", "products")
+    )
+    test = pd.Timestamp(prepared.moments.test)
+    until = test + pd.Timedelta(days=60)
+    after = (lines["event_time"] >= test) & (
+        lines[["event_time", "known_time"]].max(axis=1) < until
+    )
+    sold = lines[after & ~lines["is_return"]].merge(
+        products[products[["event_time", "known_time"]].max(axis=1) < test].drop_duplicates(
+            "product_id"
+        )[["product_id", "category"]]
+    )
+    wide = sold.pivot_table(
+        index="customer_id", columns="category", values="amount_minor", aggfunc="sum"
+    )
+    assert found is not None
+    assert found.sum() > 0
+    np.testing.assert_array_equal(found, wide.reindex(customers).fillna(0).to_numpy())
 
 
 def test_the_same_again_is_recognised_and_a_champion_is_followed(work: Workspace) -> None:
