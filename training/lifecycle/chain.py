@@ -168,7 +168,8 @@ class Chain:
                 known = known * np.repeat(shown, self.n_steps, axis=1)
                 known = known / known.sum(axis=1, keepdims=True)
                 after = odds(known, t)
-                contributions[:, t, o] = after - before
+                # Exactly nothing where nothing was observed, whatever was rounded.
+                contributions[:, t, o] = np.where(codes[:, t, o] >= 0, after - before, 0.0)
                 before = after
         return base, contributions
 
