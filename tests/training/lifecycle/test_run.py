@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from features.errors import ConfigError
 from features.progress import Progress
@@ -17,6 +18,7 @@ from serving import base, replay
 from serving.guard import Guard
 from serving.release import Release
 from tests.serving.asgi import ask, post
+from tests.training.finished import PIXEL
 from tests.worlds import CONFIGS
 from training import bundle as common
 from training import pipeline
@@ -64,6 +66,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         store=root / "store", registry=root / "registry", keys=root / "keys", data=None,
         configs=CONFIGS,
     )  # fmt: skip
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots whose drawing proves nothing more are left out."""
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
 
 
 def learned(work: Workspace, *assignments: str) -> tuple[pipeline.AnyPlan, Any, Published]:
@@ -157,6 +165,7 @@ def test_the_served_answers_are_those_of_training(work: Workspace) -> None:
     assert answer["stage"] == "awareness"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_champion_is_set_beside(work: Workspace) -> None:
     """Another number of states and steps, judged on the same customers by who buys."""
     plan, prepared, run = learned(work)

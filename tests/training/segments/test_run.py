@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from features.errors import ConfigError
 from features.progress import Progress
 from features.settings import Workspace, resolve
 from features.snapshot import SETS
 from features.store import Published
+from tests.training.finished import PIXEL
 from tests.worlds import CONFIGS
 from training import bundle as common
 from training import pipeline
@@ -77,6 +79,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         store=root / "store", registry=root / "registry", keys=root / "keys", data=None,
         configs=CONFIGS,
     )  # fmt: skip
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots whose drawing proves nothing more are left out."""
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
 
 
 def learned(work: Workspace, *assignments: str) -> tuple[pipeline.AnyPlan, Any, Published]:
@@ -160,6 +168,7 @@ def test_spend_by_category_is_that_of_the_tables(work: Workspace) -> None:
     np.testing.assert_array_equal(found, wide.reindex(customers).fillna(0).to_numpy())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_again_is_recognised_and_a_champion_is_followed(work: Workspace) -> None:
     """A rerun does nothing; judged against another segmentation, the card tells what became."""
     plan, prepared, run = learned(work)
@@ -179,6 +188,7 @@ def test_the_same_again_is_recognised_and_a_champion_is_followed(work: Workspace
     assert pack.manifest["facts"]["against_champion"] == champion.digest
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_edited_names_survive_retraining(work: Workspace) -> None:
     """Lines of names.yaml, edited, name what is learned anew with another seed."""
     plan, prepared, run = learned(work)
@@ -202,6 +212,7 @@ def test_edited_names_survive_retraining(work: Workspace) -> None:
         assert then is before[min(distances, key=lambda i: distances[i])]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_new_version_keeps_the_letters_of_the_champion(work: Workspace, tmp_path: Path) -> None:
     """Learned with another seed after an approval, like segments keep letters; itself is known."""
     place = work.model_copy(update={"registry": tmp_path / "registry"})
