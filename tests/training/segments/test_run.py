@@ -15,7 +15,7 @@ from features.progress import Progress
 from features.settings import Workspace, resolve
 from features.snapshot import SETS
 from features.store import Published
-from tests.training.finished import PIXEL
+from tests.training.finished import drawn
 from tests.worlds import CONFIGS
 from training import bundle as common
 from training import pipeline
@@ -84,7 +84,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots whose drawing proves nothing more are left out."""
-    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(PIXEL))
+    monkeypatch.setattr(Figure, "savefig", drawn)
 
 
 def learned(work: Workspace, *assignments: str) -> tuple[pipeline.AnyPlan, Any, Published]:
