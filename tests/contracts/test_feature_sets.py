@@ -312,5 +312,6 @@ def test_contract_says(check: str, part: Any, said: str) -> None:
 
 
 def test_contract_catches_sums_that_depend_on_threads() -> None:
-    """Floating-point sums over many rows differ in the last bit."""
-    assert contract.of_threads({"it": _set_of(_sums_floats)})["it"]
+    """Floating-point sums over many rows differ in the last bit, unless one thread did it all."""
+    tries = (contract.of_threads({"it": _set_of(_sums_floats)})["it"] for _ in range(20))
+    assert any(tries)

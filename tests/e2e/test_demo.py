@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
-    "source.simulate.customers=600",
-    "source.simulate.tables=[order_lines, products]",
+    "source.simulate.customers=500",
+    "source.simulate.tables=[order_lines]",
     "search.trials=2",
     "bootstrap=40",
     "cutoffs.count=6",
@@ -20,7 +20,7 @@ SMALL = (
     "cutoffs.fold_steps=1",
     "stale_months=[1]",
     "model.config.trees=60",
-    "features=[{use: rfm.Rfm}, {use: cadence.Cadence}]",
+    "features=[{use: rfm.Rfm}]",
 )
 
 

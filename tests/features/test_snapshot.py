@@ -23,6 +23,7 @@ from features import snapshot
 from features.compute import Chosen, arrow_schema, compute, declared
 from features.cutoffs import Cutoffs
 from features.errors import ConfigError, DataError
+from features.identity import KEY_FILE
 from features.passes import Passes
 from features.profile import profile
 from features.schema import FeatureColumn
@@ -464,6 +465,8 @@ def test_an_optional_set_is_missing_where_its_table_is(place: Workspace) -> None
 @pytest.mark.usefixtures("reader_here")
 def test_a_sample_is_a_share_of_the_customers(place: Workspace) -> None:
     """The same customers every time, with the values that they have among all."""
+    place.keys.mkdir(parents=True)
+    (place.keys / KEY_FILE).write_bytes(bytes(32))  # with another key the few may all be left out
     stored = built(place, RECORDS)
     whole = read_features(features(place, stored, PLAN).folder)
     some = read_features(features(place, stored, PLAN.model_copy(update={"sample": 0.5})).folder)
