@@ -196,12 +196,18 @@ def aggregates(
 
         from features.aggregates import Question, charge, exact, private, written
         from features.cutoffs import Moments
+        from features.errors import ConfigError
         from features.online import publication_moment
         from features.snapshot import build_features, read_features
         from features.sources import load_source
         from features.tables import build_tables
 
         plan, question = _plan(config, set_), Question(column, by)
+        if "privacy_budget" in plan.source:
+            raise ConfigError(
+                "source.privacy_budget: a budget stands in the source's own YAML, where it is "
+                "decided on; no pipeline and no --set changes it"
+            )
         source = load_source(place, plan.data, plan.source)
         stored = build_tables(place, source)
         moments = Moments((), publication_moment(stored, cutoff))
