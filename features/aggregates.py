@@ -116,6 +116,8 @@ def private(
         problems.append(f"epsilon {epsilon}: expected a number above 0, such as 0.5")
     if question.by and not among:
         problems.append("name the groups to tell: which there are would tell of customers")
+    if len(set(among)) < len(among):
+        problems.append(f"{list(among)}: each group is told once, or its price would be paid once")
     if question.column and not (math.isfinite(low) and math.isfinite(high) and low < high):
         problems.append("give the bounds of a value, such as 0,2000, known without the data")
     if problems:

@@ -83,13 +83,7 @@ def identity(
         if review:
             say(text_table(_waiting(stored, review)))
             return
-        say(f"{facts['customers']} ids, {facts['persons']} persons, {facts['records']} records")
-        say([*text_table([{"ids of a person": k, "persons": str(n)}
-                          for k, n in facts["sizes"].items()]), ""])  # fmt: skip
-        say([*text_table([{"rule": k, "ids": str(n)} for k, n in facts["rules"].items()]), ""])
-        say([*text_table([{"pairs": k, "number": str(n)} for k, n in facts["pairs"].items()]), ""])
-        if facts["unlinkable"] is not None:
-            say(f"{facts['unlinkable']:.2%} of records say too little to be linked to anything")
+        say(_summary(facts))
         say(f"report: {stored.published.folder / IDENTITY}")
 
 
@@ -113,6 +107,25 @@ def _pairs(stored: "Stored") -> list[dict[str, Any]]:
 
     rows: list[dict[str, Any]] = pq.read_table(stored.published.folder / PAIRS).to_pylist()
     return rows
+
+
+def _summary(facts: dict[str, Any]) -> list[str]:
+    """Numbers of persons, by size, rule and state of their pairs."""
+    from features.pages import text_table
+
+    lines = [f"{facts['customers']} ids, {facts['persons']} persons, {facts['records']} records"]
+    for counted, word, number in (
+        ("sizes", "ids of a person", "persons"),
+        ("rules", "rule", "ids"),
+        ("pairs", "pairs", "number"),
+    ):
+        rows = [{word: name, number: str(n)} for name, n in facts[counted].items()]
+        lines += [*text_table(rows), ""]
+    if facts["unlinkable"] is not None:
+        lines.append(
+            f"{facts['unlinkable']:.2%} of records say too little to be linked to anything"
+        )
+    return lines
 
 
 def _waiting(stored: "Stored", most: int) -> list[dict[str, str]]:

@@ -108,12 +108,7 @@ def ingest(
     with pq.ParquetWriter(folder / "quarantine.parquet", QUARANTINE) as quarantine:
         for name, declared in source.tables.items():
             parts = _records(backend, source, name, sheets)
-            if erased:
-                parts = [_again(backend, p, without_erased(p.table, source.name, key, erased))
-                         for p in parts]  # fmt: skip
-            if declared.retain_days is not None:
-                until = expiry([part.accepted for part in parts], declared.retain_days)
-                parts = [_again(backend, p, expired(p.table, until)) for p in parts]
+            parts = _retained(backend, source, name, parts, key, erased)
             where = f"source {source.name}, table {name}"
             counts = [sheet.counts for part in parts for sheet in part.sheets]
             again = [sheet.counts for part in parts for sheet in part.again]
@@ -136,14 +131,13 @@ def ingest(
     shutil.rmtree(staging)
     if refused:
         raise DataError("\n".join(refused))
-    people = links.table()
     report(source, folder, tables, traces, last)
+    people = links.table()
     made: dict[str, Any] = {}
     if source.identity is not None:
         identifiers = folder / f"{IDENTIFIERS.name}.parquet"
-        persons = resolve(
-            people, pq.read_table(identifiers), source.identity, folder, weights, decisions
-        )
+        told = pq.read_table(identifiers)
+        persons = resolve(people, told, source.identity, folder, weights, decisions)
         identifiers.unlink()  # who is who is known; what tells it is not kept
         people, made = persons.links, written(persons, folder)
     pq.write_table(people, folder / "links.parquet", compression="zstd")
@@ -190,6 +184,25 @@ def _records(
         found.append(Records(feed, part, held, again, table, first_row))
         first_row += rows
     return found
+
+
+def _retained(
+    backend: Backend,
+    source: Source,
+    name: str,
+    parts: list[Records],
+    key: bytes,
+    erased: frozenset[int],
+) -> list[Records]:
+    """The records of a table without those of erased customers and those kept long enough."""
+    if erased:
+        rest = [without_erased(part.table, source.name, key, erased) for part in parts]
+        parts = [_again(backend, *pair) for pair in zip(parts, rest, strict=True)]
+    days = source.tables[name].retain_days
+    if days is not None:
+        until = expiry([part.accepted for part in parts], days)
+        parts = [_again(backend, part, expired(part.table, until)) for part in parts]
+    return parts
 
 
 def _again(backend: Backend, part: Records, table: ir.Table) -> Records:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -124,16 +124,21 @@ def serve(
                 docs = ", ".join(f"{server.address}{name}/docs" for name in names)
                 say(f"{server.tag} answers at {server.address}, docs at {docs}")
             say(f"Ctrl-C stops it, kill -HUP {os.getpid()} swaps champions in; {servers[0].log}")
-            while True:
-                for server in servers:
-                    server.keep(seconds=1.0 / len(servers))
-                if hung_up.is_set():
-                    hung_up.clear()
-                    for server in servers:
-                        _swap(server, place)
+            _keep(servers, place, hung_up)
         finally:
             for server in servers:
                 server.stop()
+
+
+def _keep(servers: "list[Server]", place: "Workspace", hung_up: threading.Event) -> NoReturn:
+    """Keep them running, and let new champions answer whenever the terminal hung up."""
+    while True:
+        for server in servers:
+            server.keep(seconds=1.0 / len(servers))
+        if hung_up.is_set():
+            hung_up.clear()
+            for server in servers:
+                _swap(server, place)
 
 
 def _swap(server: "Server", place: "Workspace") -> None:

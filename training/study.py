@@ -10,6 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,48 +117,39 @@ class SharedStudy:
         report
             Told whenever there are more finished places: how many, of how many.
         """
-        try:
-            return self._completed(trials, together, space, propose, evaluate, report)
-        finally:
-            self.close()
+        with closing(self):
+            told = None
+            while True:
+                done, running = self._places()
+                finished = sum(place in done for place in range(trials))
+                if told is not None and finished > told:
+                    report(finished, trials)
+                told = finished
+                first = next((p for p in range(trials) if p not in done), trials)
+                if first == trials:
+                    return [done[place] for place in range(trials)]
+                begin = first - first % together
+                known = [done[place] for place in range(begin)]
+                longest = max(
+                    (t.duration or timedelta() for t in done.values()), default=timedelta()
+                )
+                held = {
+                    p for p, them in running.items() if any(self._lives(t, longest) for t in them)
+                }
+                batch = range(begin, min(begin + together, trials))
+                place = next((p for p in batch if p not in done and p not in held), None)
+                if place is None:
+                    time.sleep(WAIT_SECONDS)
+                    continue
+                trial = self._claimed(place, propose(place, known), space, longest)
+                if trial is not None:
+                    self._finish(trial, evaluate, known)
 
     def close(self) -> None:
         """Let go of the storage."""
         if self._storage is not None:
             self._storage.remove_session()
             self._storage.engine.dispose()
-
-    def _completed(
-        self,
-        trials: int,
-        together: int,
-        space: Mapping[str, "BaseDistribution"],
-        propose: Propose,
-        evaluate: Evaluate,
-        report: Callable[[int, int], None],
-    ) -> list["FrozenTrial"]:
-        told = None
-        while True:
-            done, running = self._places()
-            finished = sum(place in done for place in range(trials))
-            if told is not None and finished > told:
-                report(finished, trials)
-            told = finished
-            first = next((p for p in range(trials) if p not in done), trials)
-            if first == trials:
-                return [done[place] for place in range(trials)]
-            begin = first - first % together
-            known = [done[place] for place in range(begin)]
-            longest = max((t.duration or timedelta() for t in done.values()), default=timedelta())
-            held = {p for p, them in running.items() if any(self._lives(t, longest) for t in them)}
-            batch = range(begin, min(begin + together, trials))
-            place = next((p for p in batch if p not in done and p not in held), None)
-            if place is None:
-                time.sleep(WAIT_SECONDS)
-                continue
-            trial = self._claimed(place, propose(place, known), space, longest)
-            if trial is not None:
-                self._finish(trial, evaluate, known)
 
     def _places(self) -> tuple[dict[int, "FrozenTrial"], dict[int, list["FrozenTrial"]]]:
         """Of each place the first finished trial, and those at work."""

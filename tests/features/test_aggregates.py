@@ -47,6 +47,8 @@ def test_what_a_private_release_needs() -> None:
     """All that is missing is told at once, and nothing is paid."""
     with pytest.raises(ConfigError, match=r"epsilon nan.*\n.*name the groups.*\n.*the bounds"):
         private(people(GROUPS), Question("x", "g"), math.nan, pytest.fail)
+    with pytest.raises(ConfigError, match="each group is told once"):
+        private(people(GROUPS), Question("", "g"), 1.0, pytest.fail, ["large", "small", "large"])
 
 
 def test_noise_is_as_published() -> None:

@@ -68,7 +68,7 @@ def by_hand(rows: list[dict[str, Any]], purpose: str, channel: str | None) -> se
     return {customer for customer, granted in state.items() if granted}
 
 
-@settings(max_examples=25)
+@settings(max_examples=60)
 @given(entries=st.lists(ENTRY, min_size=1, max_size=12), channel=st.sampled_from([None, "email"]))
 def test_ledger_by_hand(entries: list[Any], channel: str | None) -> None:
     """Nobody without a grant in force for that purpose and channel as known then."""
@@ -104,7 +104,7 @@ def test_source_without_a_ledger(
     del tmp_path
 
 
-@settings(max_examples=3)
+@settings(max_examples=6)
 @given(entries=st.lists(ENTRY, min_size=1, max_size=12), bought=worlds())
 def test_without_consent_nothing_is_seen(entries: list[Any], bought: pa.Table) -> None:
     """Rows, orders, purchases, customers and features are those of who allows it, and no others."""

@@ -235,17 +235,17 @@ def _run(numbers: range, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Count
 
 
 def test_damaged_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A seeded part of the mutations; all three outcomes occur."""
-    found = _run(range(40), tmp_path, monkeypatch)
-    assert set(found) == {"read", "set aside", "refused"}
+    """500 of them; every kind of damage is among them, and each outcome often."""
+    done = {word for number in range(500) for word in damaged(number)[2].split(", ")}
+    assert {damage.__name__ for damage in DAMAGE} <= done
+    found = _run(range(500), tmp_path, monkeypatch)
+    assert min(found[outcome] for outcome in ("read", "set aside", "refused")) >= 20
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 def test_5_000_damaged_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them; every kind of damage is among them."""
-    done = {word for number in range(500) for word in damaged(number)[2].split(", ")}
-    assert {damage.__name__ for damage in DAMAGE} <= done
+    """Ten times as many."""
     found = _run(range(1_000, 6_000), tmp_path, monkeypatch)
     assert min(found.values()) >= 200
 

@@ -28,7 +28,7 @@ from tests.serving.asgi import JSON, ask
 from tests.serving.echo import ACCESS, KEY, refused
 from training.supervised.bundle import Bundle
 
-EXAMPLES = 200 if os.environ.get("PERENNIAL_TEST_ALL") else 25
+EXAMPLES = 200 if os.environ.get("PERENNIAL_TEST_ALL") else 60
 """Requests for each route."""
 CHECKS = [
     content_type_conformance,

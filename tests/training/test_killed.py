@@ -51,7 +51,7 @@ def test_random_kills_lose_and_double_nothing(
         while True:
             process = CLEAN.Process(target=_run, args=(dict(os.environ), place, settings))
             process.start()
-            process.join(moments.uniform(0.2, 2.0) if killed < kills else 120)
+            process.join(moments.uniform(0.2, 3.0) if killed < kills else 120)
             if process.exitcode is not None:
                 break
             os.kill(process.pid or 0, signal.SIGKILL)
