@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 log = logging.getLogger("perennial")
@@ -41,6 +41,12 @@ class Progress:
         """Say that a stage was finished before, with the same inputs."""
         self._reused.add(self._at)
         log.info("      %s: already done with the same inputs", what)
+
+    def recognised(self, names: Iterable[str]) -> None:
+        """Pass stages that were finished before, with the same inputs."""
+        for name in names:
+            with self.stage(name):
+                self.reused(name)
 
     def step(self, done: int, total: int, what: str) -> None:
         """Progress within the present stage."""

@@ -33,3 +33,9 @@ def undecided(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wo
     registry = shutil.copytree(runs.before, tmp_path / "undecided")
     monkeypatch.setenv("PERENNIAL_REGISTRY", str(registry))
     return Workspace.locate(configs=CONFIGS)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots whose drawing proves nothing more are left out."""
+    monkeypatch.setattr(Figure, "savefig", drawn)

@@ -87,9 +87,7 @@ class LifecycleFamily:
 
         published = publish(place.store / "runs" / plan.config.name, key, write)
         if not published.fresh:
-            for name, _ in self.stages:
-                with progress.stage(name):
-                    progress.reused(name)
+            progress.recognised(name for name, _ in self.stages)
         return published
 
     def judge(

@@ -72,9 +72,7 @@ class SegmentsFamily:
         published = publish(place.store / "runs" / plan.config.name, before.key, write)
         kept.forget()
         if not published.fresh:
-            for name, _ in self.stages:
-                with progress.stage(name):
-                    progress.reused(name)
+            progress.recognised(name for name, _ in self.stages)
         return published
 
     def judge(

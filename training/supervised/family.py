@@ -125,9 +125,7 @@ def learn_all(
 
     published = publish(root, key, write)
     if not published.fresh:
-        for name in ("labels", "search", "fit"):
-            with progress.stage(name):
-                progress.reused(name)
+        progress.recognised(("labels", "search", "fit"))
     study.unlink(missing_ok=True)
     return published
 

@@ -7,25 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from matplotlib.figure import Figure
 
 from features.errors import ConfigError
-from features.progress import Progress
 from features.settings import Workspace, load_yaml
-from features.store import Published
 from serving import base, replay
 from serving.guard import Guard
 from serving.release import Release
 from tests.serving.asgi import ask, post
-from tests.training.finished import drawn
+from tests.training.whole import learned, planned, workspace
 from tests.worlds import CONFIGS
 from training import bundle as common
-from training import pipeline
-from training.keys import verifying_key
 from training.lifecycle.bundle import LifecycleBundle
-from training.lifecycle.family import FAMILY
-from training.pack import build_pack
+from training.versions import bundle_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range:pandas.errors.Pandas4Warning")
 
@@ -50,55 +43,29 @@ PIPELINE: dict[str, Any] = SHIPPED | {
 }  # fmt: skip
 
 
-def planned(place: Workspace, *assignments: str) -> pipeline.AnyPlan:
-    """The pipeline with ``--set`` assignments."""
-    path = place.store.parent / "lifecycle.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(PIPELINE, sort_keys=False))
-    return pipeline.load_plan(place, path, assignments)
-
-
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """One workspace for all runs of this file: tables and features are made once."""
-    root = tmp_path_factory.mktemp("lifecycle")
-    return Workspace(
-        store=root / "store", registry=root / "registry", keys=root / "keys", data=None,
-        configs=CONFIGS,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots whose drawing proves nothing more are left out."""
-    monkeypatch.setattr(Figure, "savefig", drawn)
-
-
-def learned(work: Workspace, *assignments: str) -> tuple[pipeline.AnyPlan, Any, Published]:
-    """Plan, prepared inputs and what was learned."""
-    plan = planned(work, *assignments)
-    progress = Progress("lifecycle", (*pipeline.PREPARING, *FAMILY.stages, *pipeline.JUDGING))
-    prepared = pipeline.prepare(work, plan, progress)
-    return plan, prepared, FAMILY.learn(work, plan, prepared, progress)
+    return workspace(tmp_path_factory.mktemp("lifecycle"))
 
 
 def bundle(work: Workspace, folder: Path) -> LifecycleBundle:
     """The bundle in a folder of a run or a pack."""
-    made = common.load(folder / "bundle", verifying_key(work.keys))
+    made = bundle_at(work, folder / "bundle")
     assert isinstance(made, LifecycleBundle)
     return made
 
 
 def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
     """Card without empty cells, tables that tell no small group, gates, a history by customer."""
-    plan, prepared, run = learned(work)
-    pack = build_pack(work, plan, prepared, run, None)
+    run = learned(work, PIPELINE)
+    pack = run.judged(work, None)
     facts = pack.manifest["facts"]
     assert facts["gates_passed"], [g for g in facts["gates"] if not g["passed"]]
     made = bundle(work, pack.folder)
     assert set(made.answer.hidden) == {"advocacy"}
     assert list(made.answer.observe) == ["orders", "visits"]
-    assert "praise" in run.manifest["facts"]["unseen"]
+    assert "praise" in run.published.manifest["facts"]["unseen"]
     metrics = pd.read_csv(pack.folder / "metrics.csv")
     assert set(metrics["answer"]) == {"candidate", "rule_stages", "last_period", "no_memory"}
     assert metrics["value"].notna().all()
@@ -119,19 +86,19 @@ def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
     crossed = pd.read_csv(pack.folder / "rfm_by_stage.csv").set_index("group")
     cells = [str(cell) for cell in crossed.to_numpy().ravel()]
     assert all(cell in ("0", "under 20") or int(cell) >= 20 for cell in cells)
-    history = pd.read_csv(run.folder / "history.csv")
+    history = pd.read_csv(run.published.folder / "history.csv")
     last = history[history["period_end"] == made.answer.cutoff].set_index("customer_id")
-    test = pd.read_parquet(run.folder / "test.parquet")
+    test = pd.read_parquet(run.published.folder / "test.parquet")
     told = made.predict_frame(test[list(made.columns)])
     assert last.loc[test["customer_id"], "stage"].tolist() == told["stage"].tolist()
     assert last.loc[test["customer_id"], "state"].tolist() == told["state"].tolist()
-    assert not learned(work)[2].fresh
+    assert not learned(work, PIPELINE).published.fresh
 
 
 def test_the_served_answers_are_those_of_training(work: Workspace) -> None:
     """Golden rows over HTTP, explanations that add up, frames for MLflow, the model's page."""
-    _, _, run = learned(work)
-    made = bundle(work, run.folder)
+    run = learned(work, PIPELINE)
+    made = bundle(work, run.published.folder)
     release = Release(model="lifecycle", version=1, digest=made.digest, reviewer="Ann",
                       approved_at="2026-01-02")  # fmt: skip
     app = Guard(base.make_app(made, release), base.RULES)
@@ -168,9 +135,9 @@ def test_the_served_answers_are_those_of_training(work: Workspace) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_a_champion_is_set_beside(work: Workspace) -> None:
     """Another number of states and steps, judged on the same customers by who buys."""
-    plan, prepared, run = learned(work)
-    _, _, other = learned(work, "chain.states=[2, 2]", "chain.steps=[2]")
-    pack = build_pack(work, plan, prepared, run, bundle(work, other.folder))
+    run = learned(work, PIPELINE)
+    other = learned(work, PIPELINE, "chain.states=[2, 2]", "chain.steps=[2]")
+    pack = run.judged(work, bundle(work, other.published.folder))
     metrics = pd.read_csv(pack.folder / "metrics.csv")
     own = metrics[metrics["answer"] == "champion"]
     assert set(own["metric"]) == {"roc_auc", "log_loss", "brier", "agreement", "states"}
@@ -193,10 +160,10 @@ def test_what_does_not_fit_is_refused_before_data_are_read(
 ) -> None:
     """Each mistake by name."""
     with pytest.raises(ConfigError, match=said):
-        planned(place, setting)
+        planned(place, PIPELINE, setting)
 
 
 def test_observables_that_nobody_counts_are_named(work: Workspace) -> None:
     """With what to do."""
     with pytest.raises(ConfigError, match=r"no columns of \['steps'\]"):
-        learned(work, "chain.observe=[orders, steps]")
+        learned(work, PIPELINE, "chain.observe=[orders, steps]")

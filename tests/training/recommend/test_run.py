@@ -5,19 +5,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
 from features.errors import ConfigError
-from features.progress import Progress
 from features.settings import Workspace
 from features.store import Published
-from tests.worlds import CONFIGS
-from training import bundle as common
-from training import pipeline
-from training.keys import verifying_key
-from training.pack import build_pack
+from tests.training.whole import learned, planned, workspace
 from training.recommend.bundle import ListsBundle
-from training.recommend.family import FAMILY
+from training.runs import Learned
+from training.versions import bundle_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range:pandas.errors.Pandas4Warning")
 
@@ -51,37 +46,22 @@ PIPELINE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def planned(place: Workspace, *assignments: str) -> pipeline.AnyPlan:
-    """The pipeline with ``--set`` assignments."""
-    path = place.store.parent / "recommend.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(PIPELINE, sort_keys=False))
-    return pipeline.load_plan(place, path, assignments)
-
-
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """One workspace for the runs of this file."""
-    root = tmp_path_factory.mktemp("recommend")
-    return Workspace(
-        store=root / "store", registry=root / "registry", keys=root / "keys", data=None,
-        configs=CONFIGS,
-    )  # fmt: skip
+    return workspace(tmp_path_factory.mktemp("recommend"))
 
 
 @pytest.fixture(scope="module")
-def judged(work: Workspace) -> tuple[Published, Published]:
+def judged(work: Workspace) -> tuple[Learned, Published]:
     """What was learned, and its review pack."""
-    plan = planned(work)
-    progress = Progress("recommend", (*pipeline.PREPARING, *FAMILY.stages, *pipeline.JUDGING))
-    prepared = pipeline.prepare(work, plan, progress)
-    learned = FAMILY.learn(work, plan, prepared, progress)
-    return learned, build_pack(work, plan, prepared, learned, None)
+    run = learned(work, PIPELINE)
+    return run, run.judged(work, None)
 
 
-def test_gates_pass_and_every_list_is_measured(judged: tuple[Published, Published]) -> None:
+def test_gates_pass_and_every_list_is_measured(judged: tuple[Learned, Published]) -> None:
     """Better than popularity by a paired interval; every answer on the same customers."""
-    learned, pack = judged
+    _, pack = judged
     gates = pack.manifest["facts"]["gates"]
     assert all(gate["passed"] for gate in gates), gates
     metrics = pd.read_csv(pack.folder / "metrics.csv")
@@ -105,10 +85,10 @@ def test_gates_pass_and_every_list_is_measured(judged: tuple[Published, Publishe
         assert len(pd.read_csv(pack.folder / "plots" / f"{plot}.csv"))
 
 
-def test_bundle_answers_as_recorded(work: Workspace, judged: tuple[Published, Published]) -> None:
+def test_bundle_answers_as_recorded(work: Workspace, judged: tuple[Learned, Published]) -> None:
     """Loaded with the keys, golden lists come again; posted histories get names and reasons."""
     folder: Path = judged[1].folder / "bundle"
-    loaded = common.load(folder, verifying_key(work.keys))
+    loaded = bundle_at(work, folder)
     assert isinstance(loaded, ListsBundle)
     assert loaded.replay() == 0
     assert {said.path for said in loaded.recorded()} == {"/recommend"}
@@ -118,15 +98,13 @@ def test_bundle_answers_as_recorded(work: Workspace, judged: tuple[Published, Pu
 
 
 def test_champion_is_judged_on_the_same_customers(
-    work: Workspace, judged: tuple[Published, Published]
+    work: Workspace, judged: tuple[Learned, Published]
 ) -> None:
     """A champion that is the candidate itself is better by nothing, draw by draw."""
-    learned, pack = judged
-    champion = common.load(pack.folder / "bundle", verifying_key(work.keys))
-    plan = planned(work, "gates={all_ndcg_at_10: {champion_margin: 0.0}}")
-    progress = Progress("recommend", (*pipeline.PREPARING, *FAMILY.stages, *pipeline.JUDGING))
-    prepared = pipeline.prepare(work, plan, progress)
-    again = build_pack(work, plan, prepared, learned, champion)
+    pack = judged[1]
+    champion = bundle_at(work, pack.folder / "bundle")
+    margin = "gates={all_ndcg_at_10: {champion_margin: 0.0}}"
+    again = learned(work, PIPELINE, margin).judged(work, champion)
     found = pd.read_csv(again.folder / "differences.csv")
     own = found[found["against"] == "champion"]
     assert len(own) == 60
@@ -143,4 +121,4 @@ def test_what_does_not_fit_is_refused_before_data_are_read(work: Workspace) -> N
         ("makers=[{use: ease.Ease, config: {lambda: 3}}]", "unknown key"),
     ):
         with pytest.raises(ConfigError, match=said):
-            planned(work, wrong)
+            planned(work, PIPELINE, wrong)

@@ -8,25 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.figure import Figure
 
 from features.errors import ConfigError
 from features.progress import Progress
 from features.settings import Workspace, resolve
 from features.snapshot import SETS
-from features.store import Published
-from tests.training.finished import drawn
+from tests.training.whole import learned, planned, workspace
 from tests.worlds import CONFIGS
-from training import bundle as common
 from training import pipeline
-from training.keys import add_reviewer, verifying_key
-from training.pack import build_pack
+from training.keys import add_reviewer
 from training.record import Record
 from training.segments.bundle import SegmentsBundle
 from training.segments.by_category import spend_by_category
-from training.segments.family import FAMILY
 from training.segments.inputs import check_columns
 from training.segments.judge import CATEGORIES
+from training.versions import bundle_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range:pandas.errors.Pandas4Warning")
 
@@ -63,49 +59,23 @@ PIPELINE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def planned(place: Workspace, *assignments: str) -> pipeline.AnyPlan:
-    """The pipeline with ``--set`` assignments."""
-    path = place.store.parent / "segments.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(PIPELINE, sort_keys=False))
-    return pipeline.load_plan(place, path, assignments)
-
-
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """One workspace for all runs of this file: tables and features are made once."""
-    root = tmp_path_factory.mktemp("segments")
-    return Workspace(
-        store=root / "store", registry=root / "registry", keys=root / "keys", data=None,
-        configs=CONFIGS,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots whose drawing proves nothing more are left out."""
-    monkeypatch.setattr(Figure, "savefig", drawn)
-
-
-def learned(work: Workspace, *assignments: str) -> tuple[pipeline.AnyPlan, Any, Published]:
-    """Plan, prepared inputs and what was learned."""
-    plan = planned(work, *assignments)
-    progress = Progress("segments", (*pipeline.PREPARING, *FAMILY.stages, *pipeline.JUDGING))
-    prepared = pipeline.prepare(work, plan, progress)
-    return plan, prepared, FAMILY.learn(work, plan, prepared, progress)
+    return workspace(tmp_path_factory.mktemp("segments"))
 
 
 def bundle(work: Workspace, folder: Path) -> SegmentsBundle:
     """The bundle in a folder of a run or a pack."""
-    made = common.load(folder / "bundle", verifying_key(work.keys))
+    made = bundle_at(work, folder / "bundle")
     assert isinstance(made, SegmentsBundle)
     return made
 
 
 def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
     """Card without empty cells, plots with their tables, gates that hold, a bundle that answers."""
-    plan, prepared, run = learned(work)
-    pack = build_pack(work, plan, prepared, run, None)
+    run = learned(work, PIPELINE)
+    pack = run.judged(work, None)
     facts = pack.manifest["facts"]
     assert facts["gates_passed"], [g for g in facts["gates"] if not g["passed"]]
     for name in ("profile", "sizes", "stability", "choice", "migration", "axes"):
@@ -143,14 +113,14 @@ def test_a_run_leaves_a_pack_that_can_be_judged(work: Workspace) -> None:
 
 def test_spend_by_category_is_that_of_the_tables(work: Workspace) -> None:
     """Added up with pandas from the period after the test cutoff, by customer and category."""
-    plan, prepared, run = learned(work)
-    customers = pd.read_parquet(run.folder / "test.parquet")["customer_id"].to_numpy()
-    found = spend_by_category(plan, prepared, customers)
+    run = learned(work, PIPELINE)
+    customers = pd.read_parquet(run.published.folder / "test.parquet")["customer_id"].to_numpy()
+    found = spend_by_category(run.plan, run.prepared, customers)
     lines, products = (
-        pd.read_parquet(prepared.stored.published.folder / f"{name}.parquet")
+        pd.read_parquet(run.prepared.stored.published.folder / f"{name}.parquet")
         for name in ("order_lines", "products")
     )
-    test = pd.Timestamp(prepared.moments.test)
+    test = pd.Timestamp(run.prepared.moments.test)
     until = test + pd.Timedelta(days=60)
     after = (lines["event_time"] >= test) & (
         lines[["event_time", "known_time"]].max(axis=1) < until
@@ -171,15 +141,15 @@ def test_spend_by_category_is_that_of_the_tables(work: Workspace) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_the_same_again_is_recognised_and_a_champion_is_followed(work: Workspace) -> None:
     """A rerun does nothing; judged against another segmentation, the card tells what became."""
-    plan, prepared, run = learned(work)
-    assert not learned(work)[2].fresh
-    _, _, other = learned(work, "ways=[{use: rules.Rules}]", "choose.trials=1")
-    champion = bundle(work, other.folder)
-    pack = build_pack(work, plan, prepared, run, champion)
+    run = learned(work, PIPELINE)
+    assert not learned(work, PIPELINE).published.fresh
+    other = learned(work, PIPELINE, "ways=[{use: rules.Rules}]", "choose.trials=1")
+    champion = bundle(work, other.published.folder)
+    pack = run.judged(work, champion)
     followed = pd.read_csv(pack.folder / "followed.csv")
     old = followed[followed["segment"] != "none before"]
     assert set(old["segment"]) == {s.id for s in champion.answer.segments}
-    test = pd.read_parquet(run.folder / "test.parquet")
+    test = pd.read_parquet(run.published.folder / "test.parquet")
     shown = pd.to_numeric(old["customers"], errors="coerce")
     hidden = shown.isna().sum()
     assert shown.sum() <= len(test) <= shown.sum() + 19 * hidden
@@ -191,14 +161,14 @@ def test_the_same_again_is_recognised_and_a_champion_is_followed(work: Workspace
 @pytest.mark.usefixtures("undrawn")
 def test_edited_names_survive_retraining(work: Workspace) -> None:
     """Lines of names.yaml, edited, name what is learned anew with another seed."""
-    plan, prepared, run = learned(work)
-    pack = build_pack(work, plan, prepared, run, None)
+    run = learned(work, PIPELINE)
+    pack = run.judged(work, None)
     lines = yaml.safe_load((pack.folder / "names.yaml").read_text())["names"]
     for line in lines:
         line |= {"id": f"X{line['id']}", "name": f"ours {line['id']}"}
-    _, _, again = learned(work, f"names={json.dumps(lines)}", "seed=8")
-    before = {s.id: s.medians for s in bundle(work, run.folder).answer.segments}
-    kept = [s for s in bundle(work, again.folder).answer.segments if s.id.startswith("X")]
+    again = learned(work, PIPELINE, f"names={json.dumps(lines)}", "seed=8")
+    before = {s.id: s.medians for s in bundle(work, run.published.folder).answer.segments}
+    kept = [s for s in bundle(work, again.published.folder).answer.segments if s.id.startswith("X")]
     assert len(kept) >= len(lines) - 1
     for segment in kept:
         assert segment.name == f"ours {segment.id[1:]}"
@@ -216,29 +186,30 @@ def test_edited_names_survive_retraining(work: Workspace) -> None:
 def test_a_new_version_keeps_the_letters_of_the_champion(work: Workspace, tmp_path: Path) -> None:
     """Learned with another seed after an approval, like segments keep letters; itself is known."""
     place = work.model_copy(update={"registry": tmp_path / "registry"})
-    plan, prepared, one = learned(place, "ways=[{use: kmeans.KMeans, config: {k: 4}}]")
-    record, digest = Record(place), one.manifest["facts"]["digest"]
+    one = learned(place, PIPELINE, "ways=[{use: kmeans.KMeans, config: {k: 4}}]")
+    record, digest = Record(place), one.digest
     add_reviewer(place.keys, "us")
     for event in ("registered", "approved"):
         record.append(event, "segments", 1, digest, "us", "a test", {})
-    assert not FAMILY.learn(place, plan, prepared, Progress("segments", FAMILY.stages)).fresh
+    progress = Progress("segments", one.plan.family.stages)
+    assert not one.plan.family.learn(place, one.plan, one.prepared, progress).fresh
     ways = "ways=[{use: kmeans.KMeans, config: {k: 5}}]"
-    _, _, two = learned(place, ways, "seed=9")
-    assert two.manifest["facts"]["follows"] == digest
-    before, after = (bundle(place, run.folder).answer.segments for run in (one, two))
+    two = learned(place, PIPELINE, ways, "seed=9")
+    assert two.published.manifest["facts"]["follows"] == digest
+    before, after = (bundle(place, run.published.folder).answer.segments for run in (one, two))
     names = {s.id: s.name for s in before}
     kept = [s for s in after if s.id in names]
     assert len(kept) == 4
     assert all(s.name == names[s.id] for s in kept)
     (new,) = (s for s in after if s.id not in names)
     assert new.id == "E"
-    assert not learned(place, ways, "seed=9")[2].fresh
+    assert not learned(place, PIPELINE, ways, "seed=9").published.fresh
 
 
 def test_margins_are_confident_where_refits_agree(work: Workspace) -> None:
     """Customers told surely are those that refits put there: the share is the mean confidence."""
-    _, _, run = learned(work)
-    history = pd.read_parquet(run.folder / "history.parquet")
+    run = learned(work, PIPELINE)
+    history = pd.read_parquet(run.published.folder / "history.parquet")
     assert history["confidence"].between(0, 1).all()
     assert history.groupby("cutoff").size().gt(50).all()
 
@@ -261,7 +232,7 @@ def test_what_does_not_fit_is_refused_before_data_are_read(
 ) -> None:
     """Each mistake by name."""
     with pytest.raises(ConfigError, match=said):
-        planned(place, setting)
+        planned(place, PIPELINE, setting)
 
 
 VIEWS = sorted(path.name for path in CONFIGS.glob("segments_*.yaml"))
@@ -293,6 +264,8 @@ def test_words_and_audit_attributes_are_refused_by_name(place: Workspace) -> Non
 def test_columns_that_are_not_there_are_all_named(work: Workspace) -> None:
     """Every place and column at once, with the remedy."""
     with pytest.raises(ConfigError, match="does not fit its features") as error:
-        learned(work, "columns={activity: [web__visits, rfm__recency_days]}", "value=nothing")
+        learned(
+            work, PIPELINE, "columns={activity: [web__visits, rfm__recency_days]}", "value=nothing"
+        )
     assert "columns.activity: no column 'web__visits'" in str(error.value)
     assert "value: no column 'nothing'" in str(error.value)
