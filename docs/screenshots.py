@@ -22,7 +22,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from features.settings import Workspace
 from training import experiments
-from training.track import client
+from training.tracker import client
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [

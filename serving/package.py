@@ -15,7 +15,7 @@ from features.store import scratch
 from serving import base, bento, histories, release, replay, sbom
 from serving.guard import Guard
 from serving.release import Posted, Release
-from training import bundle, track, versions
+from training import bundle, tracker, versions
 from training.bundle import TOLERANCE, Loaded
 from training.keys import PRIVATE_KEY, signing_key, verifying_key
 from training.pipeline import load_plan
@@ -132,7 +132,7 @@ def _posted(place: Workspace, granted: Approved, loaded: Loaded) -> Posted | Non
     columns = loaded.answer.columns
     if not columns:
         return None
-    pack = track.review_folder(place, granted.model, granted.version)
+    pack = tracker.review_folder(place, granted.model, granted.version)
     plan = load_plan(place, pack / "config.resolved.yaml")
     tables = json.loads((pack / "data.json").read_text())["tables"]["tables"]
     posted = Posted(

@@ -21,7 +21,7 @@ from features.snapshot import build_features, read_features
 from features.store import Published, publish
 from features.tables import Stored, Tables, build_tables
 from serving import groups
-from training import predictions, track, versions
+from training import predictions, tracker, versions
 from training.bundle import Loaded
 from training.pipeline import AnyPlan, load_plan
 from training.recommend.asof import read_lines
@@ -80,7 +80,7 @@ def scoring(place: Workspace, model: str, number: int | None, as_of: str | None)
     """
     granted = versions.approved(place, model, number)
     loaded = versions.bundle_at(place, granted.folder)
-    settings = track.review_folder(place, model, granted.version) / "config.resolved.yaml"
+    settings = tracker.review_folder(place, model, granted.version) / "config.resolved.yaml"
     plan = load_plan(place, settings)
     stored = build_tables(place, plan.source).consenting(plan.config.consent)
     return Scoring(model, granted, loaded, plan, stored, publication_moment(stored, as_of))

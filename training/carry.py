@@ -24,15 +24,8 @@ from training.keys import PLACES, PUBLIC_KEY, place_keys, signing_key, trusted_k
 from training.mirror import mirror
 from training.notify import tell
 from training.record import DECISIONS, Entry, Record, signed_by
-from training.track import (
-    CHALLENGER,
-    client,
-    experiment_of,
-    log_model,
-    log_pack,
-    registered_as,
-    review_folder,
-)
+from training.track import log_model, log_pack
+from training.tracker import CHALLENGER, client, experiment_of, registered_as, review_folder
 from training.versions import bundle_at, registered_entry, verified_folder
 
 STATEMENT, SIGNATURE = "export.json", "export.sig"

@@ -17,7 +17,7 @@ from features.store import scratch
 from training.gates import CANDIDATE, CHAMPION, failed
 from training.record import DECISIONS, Entry, Record, champion
 from training.report import Section, page, text_table
-from training.track import review_folder
+from training.tracker import review_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ from features.cutoffs import Snapshots
 from features.erasure import tombstones
 from features.settings import Workspace, fingerprint
 from features.tables import Stored, build_tables
-from training import predictions, track
+from training import predictions, track, tracker
 from training.contract import LABEL, Floats, Kind
 from training.evaluate import SLICE_METRICS, judge
 from training.gates import CANDIDATE
@@ -162,7 +162,7 @@ class _Version:
 
     @cached_property
     def plan(self) -> SupervisedPlan:
-        pack = track.review_folder(self.place, self.entry.model, self.entry.version)
+        pack = tracker.review_folder(self.place, self.entry.model, self.entry.version)
         return load_plan(self.place, pack / "config.resolved.yaml")  # type: ignore[return-value]
 
     @cached_property

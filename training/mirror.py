@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from features.errors import DataError
 from features.settings import Workspace
 from training.record import DECISIONS, Entry, Record, champion
-from training.track import CHALLENGER, client
+from training.tracker import CHALLENGER, client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

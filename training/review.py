@@ -15,7 +15,7 @@ from training.mirror import mirror
 from training.notify import tell
 from training.record import DECISIONS, Entry, Event, Record, champion
 from training.report import text_table
-from training.track import review_folder
+from training.tracker import review_folder
 from training.versions import (
     WITHDRAWN,
     approved,

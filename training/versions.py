@@ -9,7 +9,7 @@ from training import bundle as bundles
 from training.keys import verifying_key
 from training.mirror import in_mlflow
 from training.record import DECISIONS, Entry, Record, champion
-from training.track import bundle_folder, client
+from training.tracker import bundle_folder, client
 
 WITHDRAWN = {"rejected": "was rejected", "expired": "was declared expired"}
 

@@ -28,7 +28,7 @@ from training.__main__ import app
 from training.keys import add_reviewer
 from training.record import Record
 from training.runs import run
-from training.track import client
+from training.tracker import client
 
 MARKS = [
     pytest.mark.usefixtures("decided"),

@@ -22,7 +22,7 @@ from tests.serving.asgi import JSON, ask
 from tests.training.finished import MARKS
 from training import versions
 from training.pipeline import load_plan
-from training.track import review_folder
+from training.tracker import review_folder
 
 pytestmark = MARKS
 ASKED = 25

@@ -14,7 +14,7 @@ from tests.training.finished import MARKS, aliases, asked, settled, tags
 from training import carry, review, versions
 from training.keys import signing_key
 from training.record import Record
-from training.track import review_folder
+from training.tracker import review_folder
 
 pytestmark = MARKS
 

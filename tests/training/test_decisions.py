@@ -30,7 +30,7 @@ from training import bundle as bundles
 from training import mirror, notify, pack, review, versions
 from training.keys import add_reviewer, verifying_key
 from training.record import Record, champion
-from training.track import bundle_folder, client, review_folder
+from training.tracker import bundle_folder, client, review_folder
 
 pytestmark = MARKS
 

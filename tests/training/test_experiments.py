@@ -13,7 +13,7 @@ from features.errors import ConfigError, NotApproved
 from features.settings import Workspace
 from tests.training.finished import MARKS, PIPELINE, Runs, coded, started
 from training import experiments, pack
-from training.track import review_folder
+from training.tracker import review_folder
 
 pytestmark = MARKS
 

@@ -15,7 +15,7 @@ from tests.worlds import CONFIGS
 from training import pack
 from training.record import Record
 from training.runs import run
-from training.track import client
+from training.tracker import client
 
 pytestmark = MARKS[1:]
 CLEAN = multiprocessing.get_context("forkserver")

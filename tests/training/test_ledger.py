@@ -12,7 +12,7 @@ from serving.score import score
 from tests.training.finished import MARKS
 from training import ledger, predictions
 from training.record import Record
-from training.track import client, review_folder
+from training.tracker import client, review_folder
 from training.versions import bundle_of
 
 pytestmark = MARKS

@@ -42,7 +42,7 @@ from training.record import Record, champion
 from training.runs import run
 from training.supervised import family, learn
 from training.supervised import pack as supervised_pack
-from training.track import bundle_folder, client, review_folder
+from training.tracker import bundle_folder, client, review_folder
 from training.warm import warm_start
 
 STAGES = (*pipeline.PREPARING, *family.FAMILY.stages)

@@ -20,7 +20,7 @@ from tests.training.finished import MARKS
 from training import versions
 from training.pipeline import load_plan
 from training.supervised.bundle import Bundle
-from training.track import review_folder
+from training.tracker import review_folder
 
 pytestmark = MARKS
 

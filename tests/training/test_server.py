@@ -20,7 +20,7 @@ from tests.training.finished import MARKS, Runs, coded, drawn, planned
 from tests.worlds import CONFIGS
 from training import pack, review, versions
 from training.runs import run
-from training.track import client, review_folder
+from training.tracker import client, review_folder
 
 pytestmark = [*MARKS[1:], pytest.mark.e2e, pytest.mark.slow]  # some fifty files over HTTP
 
