@@ -19,6 +19,9 @@ TREE = {
     "unknown": "The code has no git history here: a demo may be approved, a release may not.",
 }
 
+SAME = "same"
+"""What an account says of a count that did not change."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -141,6 +144,47 @@ def data(case: Case) -> Section:
         for reason, n in reasons.items()
     ]
     return Section("Data", text, pd.DataFrame(account))
+
+
+def data_changes(case: Case) -> Section:
+    """Records of each table, customers and span beside those of the champion's data."""
+    then, tables = case.prepared.champion_data, case.prepared.stored.published
+    if then is None:
+        said = case.champion_note or "the account of the champion's data is not at hand"
+        return Section("Data changes", [f"{said[0].upper()}{said[1:]}."])
+    text = [f"The champion was made of the source {then['source']}."]
+    if then["tables"]["content"] == tables.content:
+        text.append("Its tables are these, to the last byte.")
+    return Section("Data changes", text, changed(then["tables"], tables.manifest["facts"]))
+
+
+def changed(then: dict[str, Any], now: dict[str, Any]) -> pd.DataFrame:
+    """Two accounts of tables side by side: ``table``, ``what``, ``champion``, ``now``, ``change``.
+
+    Numbers of records and customers change by a number, the first and last row by days.
+    """
+    lines = []
+    counts = [_counts(then), _counts(now)]
+    for table, what in dict.fromkeys((*counts[0], *counts[1])):
+        before, after = (found.get((table, what), 0) for found in counts)
+        cells = f"{before:,}", f"{after:,}", f"{after - before:+,}" if after != before else SAME
+        lines.append((table, what, *cells))
+    for what in ("first", "last"):
+        old, new = (datetime.fromisoformat(facts[what]).date() for facts in (then, now))
+        days = (new - old).days
+        cells = str(old), str(new), f"{days:+} days" if days else SAME
+        lines.append(("all", f"{what} row", *cells))
+    return pd.DataFrame(lines, columns=["table", "what", "champion", "now", "change"])
+
+
+def _counts(facts: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """Records of each table by what became of them, and customers."""
+    found = {
+        (name, what): int(n)
+        for name, account in facts["tables"].items()
+        for what, n in {"seen": account["seen"], **account["totals"]}.items()
+    }
+    return found | {("all", "customers"): int(facts["customers"])}
 
 
 def limits(case: Case) -> Section:

@@ -11,7 +11,7 @@ from features.settings import Workspace, fingerprint
 from features.store import Published, publish
 from training import record, report
 from training.bundle import Loaded
-from training.card import Case
+from training.card import Case, data_changes
 from training.gates import CANDIDATE, Compared, failed
 from training.pipeline import AnyPlan, Prepared, resolved_yaml
 from training.report import Section
@@ -83,6 +83,9 @@ def finish(
     (folder / "config.resolved.yaml").write_text(resolved_yaml(case.plan))
     (folder / "facts.json").write_text(json.dumps(case.facts, indent=1))
     (folder / "data.json").write_text(json.dumps(_data(case.plan, case.prepared), indent=1))
+    changes = data_changes(case).table
+    if changes is not None:
+        changes.to_csv(folder / "data_changes.csv", index=False)
     for name in ("schema.json", "profile.json"):
         shutil.copy(case.prepared.features.folder / name, folder / f"features.{name}")
     for name in ("findings.csv", "report.html"):

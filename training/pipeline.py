@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import yaml
 from pydantic import Field
@@ -178,6 +178,8 @@ class Prepared:
     features: Published
     checks: Published
     """What the leakage kit found of the features."""
+    champion_data: dict[str, Any] | None = None
+    """The account of the data that the champion was made of (``data.json`` of its pack)."""
 
 
 PREPARING = (("tables", 15.0), ("features", 8.0), ("checks", 8.0))

@@ -1,7 +1,8 @@
 """A whole run: learn, judge, register. Where pipeline, review pack, MLflow and record meet."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from features.progress import Progress
 from features.settings import Workspace
@@ -12,7 +13,7 @@ from training.pack import build_pack
 from training.pipeline import JUDGING, PREPARING, AnyPlan, Prepared, prepare
 from training.record import Entry, Record, champion
 from training.track import log_version
-from training.versions import bundle_at, bundle_of
+from training.versions import bundle_at, bundle_of, data_of
 
 log = logging.getLogger("perennial")
 
@@ -34,9 +35,12 @@ class Learned:
         """The bundle, verified."""
         return bundle_at(place, self.published.folder / "bundle")
 
-    def judged(self, place: Workspace, against: Loaded | None) -> Published:
-        """The review pack, beside ``against`` as the champion."""
-        return build_pack(place, self.plan, self.prepared, self.published, against)
+    def judged(
+        self, place: Workspace, against: Loaded | None, its_data: dict[str, Any] | None = None
+    ) -> Published:
+        """The review pack, beside ``against`` as the champion and the account of its data."""
+        prepared = replace(self.prepared, champion_data=its_data)
+        return build_pack(place, self.plan, prepared, self.published, against)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def run(place: Workspace, plan: AnyPlan, *, only_passed: bool = False) -> Done:
     entries = Record(place).entries(plan.config.name)
     with progress.stage("judge"):
         opponent = _opponent(entries, learned.digest)
-        pack = learned.judged(place, bundle_of(place, opponent) if opponent else None)
+        against = bundle_of(place, opponent) if opponent else None
+        pack = learned.judged(place, against, data_of(place, opponent) if opponent else None)
         if not pack.fresh:
             progress.reused("review pack")
     known = {e.evidence["pack_key"]: e.version for e in entries if e.event == "registered"}

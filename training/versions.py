@@ -1,7 +1,9 @@
 """Versions as the record knows them: which one is approved, and its files, verified."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from features.errors import ConfigError, DataError, NotApproved
 from features.settings import Workspace
@@ -9,7 +11,7 @@ from training import bundle as bundles
 from training.keys import verifying_key
 from training.mirror import in_mlflow
 from training.record import DECISIONS, Entry, Record, champion
-from training.tracker import bundle_folder, client
+from training.tracker import bundle_folder, client, review_folder
 
 WITHDRAWN = {"rejected": "was rejected", "expired": "was declared expired"}
 
@@ -143,6 +145,13 @@ def verified_folder(place: Workspace, entry: Entry) -> Path:
 def bundle_of(place: Workspace, entry: Entry) -> bundles.Loaded:
     """The verified bundle of a recorded version."""
     return bundle_at(place, verified_folder(place, entry))
+
+
+def data_of(place: Workspace, entry: Entry) -> dict[str, Any]:
+    """The account of the data that a recorded version was made of, as its review pack tells it."""
+    folder = review_folder(place, entry.model, entry.version)
+    account: dict[str, Any] = json.loads((folder / "data.json").read_text())
+    return account
 
 
 def bundle_at(place: Workspace, folder: Path) -> bundles.Loaded:

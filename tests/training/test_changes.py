@@ -13,6 +13,7 @@ from features.errors import ConfigError
 from features.settings import Part, resolve
 from tests.training.samples import bundle, splits
 from training import bundle as bundles
+from training.card import changed
 from training.contract import Model, matrix
 from training.evaluate import worst_slice
 from training.gates import Gate, check_gates, gate_results
@@ -119,6 +120,31 @@ def test_a_caller_is_told_what_changed(made: Bundle) -> None:
         ("output", "churn_probability"): ("not there", "double"),
         ("learned", "test cutoff"): ("2024-03-01", "2024-06-01"),
     }
+
+
+def test_data_changes_are_counted_beside_the_champions() -> None:
+    """By table and disposition, customers and span; a table that came has none before."""
+    accepted = {"quarantined": 1, "duplicate": 0, "filtered": 2}
+    lines = {"seen": 1_003, "totals": {"accepted": 1_000, **accepted}}
+    then = {
+        "content": "a", "customers": 50, "first": "2024-01-01 08:00:00",
+        "last": "2024-06-01 09:00:00", "tables": {"order_lines": lines},
+    }  # fmt: skip
+    more = {"seen": 1_203, "totals": {"accepted": 1_200, **accepted}}
+    events = {"seen": 9, "totals": {"accepted": 9, "quarantined": 0, "duplicate": 0, "filtered": 0}}
+    now = then | {
+        "customers": 48, "last": "2024-07-01 07:00:00",
+        "tables": {"order_lines": more, "events": events},
+    }  # fmt: skip
+    found = {line[:2]: line[2:] for line in changed(then, now).itertuples(index=False, name=None)}
+    assert found["order_lines", "accepted"] == ("1,000", "1,200", "+200")
+    assert found["order_lines", "filtered"] == ("2", "2", "same")
+    assert found["events", "seen"] == ("0", "9", "+9")
+    assert found["all", "customers"] == ("50", "48", "-2")
+    assert found["all", "first row"] == ("2024-01-01", "2024-01-01", "same")
+    assert found["all", "last row"] == ("2024-06-01", "2024-07-01", "+30 days")
+    back = changed(now, then)
+    assert back.loc[back["table"] == "events", "change"].tolist() == ["-9", "-9", *["same"] * 3]
 
 
 def test_cost_and_the_worst_slice_can_be_gates(made: Bundle, tmp_path: Path) -> None:

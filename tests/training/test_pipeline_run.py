@@ -299,6 +299,14 @@ def test_the_pack_is_complete(decided: Workspace) -> None:
     assert set(metrics["answer"]) == {"candidate", "recency", "logistic"}
     later = pd.read_csv(review_folder(decided, "churn", 3) / "metrics.csv")
     assert set(later["answer"]) == {"candidate", "recency", "logistic", "champion"}
+    assert "\n## Data changes\n\nNo champion yet.\n" in (folder / "CARD.md").read_text()
+    after = review_folder(decided, "churn", 3)
+    beside = pd.read_csv(after / "data_changes.csv", dtype=str)
+    assert set(beside["change"]) == {"same"}
+    accepted = beside[(beside["table"] == "order_lines") & (beside["what"] == "accepted")]
+    facts = json.loads((folder / "data.json").read_text())["tables"]["tables"]["order_lines"]
+    assert accepted["champion"].item() == f"{facts['totals']['accepted']:,}"
+    assert "Its tables are these, to the last byte." in (after / "CARD.md").read_text()
     assert len(pd.read_csv(folder / "search.csv")) == 4
     assert len(pd.read_csv(folder / "worked_rows.csv")) == 20
     gates = json.loads((folder / "gates.json").read_text())

@@ -53,6 +53,7 @@ def sections(case: LifecycleCase) -> list[Section]:
         card.features(case, _features(case)),
         card.leakage(case),
         card.data(case),
+        card.data_changes(case),
         card.limits(case),
         card.again(case),
     ]

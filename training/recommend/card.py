@@ -58,6 +58,7 @@ def sections(case: ListsCase) -> list[Section]:
         _bundle(case),
         card.leakage(case),
         card.data(case),
+        card.data_changes(case),
         card.limits(case),
         card.again(case),
     ]

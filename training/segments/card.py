@@ -66,6 +66,7 @@ def sections(case: SegmentsCase) -> list[Section]:
         card.features(case, _left_out(case)),
         card.leakage(case),
         card.data(case),
+        card.data_changes(case),
         card.limits(case),
         card.again(case),
     ]

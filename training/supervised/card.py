@@ -13,6 +13,7 @@ from training.card import (
     again,
     beside,
     data,
+    data_changes,
     features,
     gates,
     identity,
@@ -126,6 +127,7 @@ def sections(case: SupervisedCase) -> list[Section]:
         _features(case),
         leakage(case),
         data(case),
+        data_changes(case),
         limits(case),
         again(case),
     ]
