@@ -5,15 +5,19 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import httpx
 import numpy as np
 import pandas as pd
 
+from features.engine import available_threads
 from features.errors import ConfigError, DataError, PerennialError
 from features.progress import Progress
 from features.settings import Workspace
@@ -22,6 +26,7 @@ from serving.serve import running
 from training import bundle as bundles
 from training.bundle import Loaded
 from training.keys import verifying_key
+from training.pipeline import AnyPlan, load_plan
 from training.record import Record, champion
 
 log = logging.getLogger("perennial")
@@ -67,6 +72,9 @@ def demo(
 ) -> list[Made]:
     """Run every pipeline on ``source`` from raw files to answers over HTTP; stop what was started.
 
+    As many at once as there are threads to work with; one whose answers are held against another's
+    champion waits for it.
+
     Raises
     ------
     ConfigError
@@ -88,10 +96,44 @@ def demo(
     if missing:
         known = sorted(path.stem for path in place.configs.glob("*.yaml"))
         raise ConfigError(f"no pipeline {', '.join(missing)}; PIPELINES can be: {known}")
-    settings = [word for text in (f"data={source}", *assignments) for word in ("--set", text)]
+    said = [f"data={source}", *assignments]
+    plans = [load_plan(place, path, said) for path in configs]
+    settings = [word for text in said for word in ("--set", text)]
     log.info("profiles of everyone, so that services can be asked by customer")
     _door(place, "features", "publish", *map(str, configs), *settings)
-    return [_one(place, config, settings) for config in configs]
+    _door(place, "training", "reviewer", REVIEWER)
+    lanes, names = min(available_threads(), len(plans)), {plan.config.name for plan in plans}
+    begun: dict[str, Future[Made]] = {}
+
+    def one(plan: AnyPlan) -> Made:
+        if plan.held_against in begun:
+            begun[plan.held_against].result()
+        threading.current_thread().name = plan.path.stem
+        return _one(place, plan.path, settings)
+
+    with ThreadPoolExecutor(lanes) as pool, _told_apart(lanes > 1):
+        # Who is waited for comes first: nobody waits for what has not begun.
+        for plan in sorted(plans, key=lambda plan: plan.held_against in names):
+            begun[plan.config.name] = pool.submit(one, plan)
+        try:
+            return [begun[plan.config.name].result() for plan in plans]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _told_apart(several: bool) -> Iterator[None]:
+    """Lines of several pipelines at once begin with the name of theirs."""
+    handlers = logging.getLogger().handlers if several else []
+    before = [handler.formatter for handler in handlers]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(threadName)-9s | %(message)s"))
+    try:
+        yield
+    finally:
+        for handler, formatter in zip(handlers, before, strict=True):
+            handler.setFormatter(formatter)
 
 
 def _one(place: Workspace, config: Path, settings: Sequence[str]) -> Made:
@@ -100,13 +142,12 @@ def _one(place: Workspace, config: Path, settings: Sequence[str]) -> Made:
         done = json.loads(_door(place, "training", "run", str(config), *settings, "--json"))
     model, version = done["model"], done["version"]
     with progress.stage("review"):
-        sys.stderr.write(_door(place, "training", "review", model, "--version", str(version)))
+        _said(_door(place, "training", "review", model, "--version", str(version)))
     with progress.stage("approve"):
         standing = champion(Record(place).entries(model))
         if standing is not None and standing.version == version:
             progress.reused(f"approval of version {version}")
         else:
-            _door(place, "training", "reviewer", REVIEWER)
             reason = "the demo approves what its gates allow"
             _door(
                 place,
@@ -125,7 +166,7 @@ def _one(place: Workspace, config: Path, settings: Sequence[str]) -> Made:
     with progress.stage("score"):
         answers = place.store / f"{model}.csv"
         told = ("--out", str(answers), "--reasons", str(REASONS))
-        sys.stderr.write(_door(place, "serving", "score", model, *told))
+        _said(_door(place, "serving", "score", model, *told))
     with ExitStack() as started:
         with progress.stage("serve"):
             address = started.enter_context(running(place, packaged["bento"]))
@@ -149,12 +190,24 @@ def _door(place: Workspace, package: str, *words: str) -> str:
         *(() if package == "features" else ("--registry", str(place.registry))),
     ]
     environment = os.environ | ({"PERENNIAL_DATA_DIR": str(place.data)} if place.data else {})
-    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
-    if child.returncode != 0:
-        raise PerennialError(
-            f"python -m {package} {words[0]} ended with code {child.returncode}; see above"
+    with TemporaryFile("w+") as printed:
+        child = subprocess.Popen(
+            command, stdout=printed, stderr=subprocess.PIPE, text=True, env=environment
         )
-    return child.stdout
+        with child:
+            for line in child.stderr or ():
+                log.info("%s", line.rstrip("\n"))
+        if child.returncode != 0:
+            raise PerennialError(
+                f"python -m {package} {words[0]} ended with code {child.returncode}; see above"
+            )
+        printed.seek(0)
+        return printed.read()
+
+
+def _said(text: str) -> None:
+    for line in text.splitlines():
+        log.info("%s", line)
 
 
 def _ask(

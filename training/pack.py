@@ -28,7 +28,9 @@ def build_pack(
     champion: Loaded | None,
 ) -> Published:
     """The review pack that the plan's family writes, once for what it is judged against."""
-    against = [champion.digest if champion else "", _churn(place, plan)]
+    held = plan.held_against
+    beside = record.champion(record.Record(place).entries(held)) if held else None
+    against = [known.digest if known else "" for known in (champion, beside)]
     # The tree is in the key: the same code, committed after the run, gives a pack fit for release.
     key = fingerprint(learned.manifest["key"], plan.config, against, code_state()["tree"])
 
@@ -36,13 +38,6 @@ def build_pack(
         return plan.family.judge(place, plan, prepared, learned, champion, folder)
 
     return publish(place.store / "packs" / plan.config.name, key, write)
-
-
-def _churn(place: Workspace, plan: AnyPlan) -> str:
-    """Digest of the churn champion that value is held against, if the question names one."""
-    name = getattr(plan.task.config, "churn_model", None)
-    standing = record.champion(record.Record(place).entries(name)) if name else None
-    return standing.digest if standing else ""
 
 
 def code_state() -> dict[str, str]:

@@ -95,6 +95,11 @@ class Plan(Generic[C, T]):
         """Who learns and judges answers of this kind."""
         return family(self.task.kind)
 
+    @property
+    def held_against(self) -> str | None:
+        """Model whose champion the answers are held against, if the question names one."""
+        return getattr(self.task.config, "churn_model", None)
+
     def learn_key(self, features: Published) -> str:
         """Fingerprint of everything that the learned answer depends on."""
         learned = self.config.model_dump(

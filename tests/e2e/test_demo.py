@@ -1,13 +1,21 @@
 """The whole thread through real processes and HTTP: what `make demo` does, on a small world."""
 
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from features.errors import PerennialError
+from features.settings import Workspace
+from serving import demo as thread
+from serving.demo import Example, Made
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -71,3 +79,49 @@ def test_demo_goes_from_raw_file_to_http_answers_and_recognises_what_is_done(
         ["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert left.stdout == "", "the demo stops what it started"
+
+
+@pytest.fixture
+def lanes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two lanes whose commands are not run: what was said instead, in order."""
+    said: list[str] = []
+    together = threading.Barrier(2, timeout=60)
+
+    def one(place: Workspace, config: Path, settings: Sequence[str]) -> Made:
+        said.append(f"begins {config.stem}")
+        if config.stem != "clv":
+            together.wait()
+        if "fails" in said and config.stem == "churn":
+            raise PerennialError("no customers")
+        logging.getLogger("perennial").warning("said")
+        said.append(f"ends {config.stem}")
+        return Made(config.stem, 1, "", "", config, Example("", config))
+
+    monkeypatch.setattr(thread, "_one", one)
+    monkeypatch.setattr(thread, "_door", lambda *_: "")
+    monkeypatch.setattr(thread, "available_threads", lambda: 2)
+    return said
+
+
+def test_pipelines_run_at_once_and_value_waits_for_churn(
+    place: Workspace, lanes: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two at a time, told apart by name; what is held against a champion comes after it."""
+    made = thread.demo(place, ["clv", "churn", "segments"], "simulated")
+    assert [one.model for one in made] == ["clv", "churn", "segments"]
+    assert {*lanes[:2]} == {"begins churn", "begins segments"}
+    assert lanes.index("ends churn") < lanes.index("begins clv")
+    assert caplog.text.count("| said") == 3
+    for name in ("clv", "churn", "segments"):
+        assert f"{name:9} | said\n" in caplog.text
+
+
+def test_a_pipeline_that_fails_stops_those_that_wait_for_it(
+    place: Workspace, lanes: list[str]
+) -> None:
+    """What runs beside it ends, and the error is said."""
+    lanes.append("fails")
+    with pytest.raises(PerennialError, match="no customers"):
+        thread.demo(place, ["churn", "clv", "segments"], "simulated")
+    assert "ends segments" in lanes
+    assert "begins clv" not in lanes
