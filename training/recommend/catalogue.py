@@ -129,8 +129,12 @@ def demand(past: Histories, horizon_days: int, segment: Sequence[str] = ()) -> D
 
 def _buyers(past: Histories, chosen: np.ndarray) -> Floats:
     """Different customers of each item among the chosen lines."""
-    key = np.unique(past.customer[chosen] * past.n_items + past.item[chosen])
-    return np.bincount(key % past.n_items, minlength=past.n_items).astype(np.float64)
+    order, first = past.pairs
+    if not len(first):
+        return np.zeros(past.n_items)
+    bought = np.logical_or.reduceat(chosen[order], first)
+    counts = np.bincount(past.item[order[first]], weights=bought, minlength=past.n_items)
+    return counts.astype(np.float64)
 
 
 def _gaps(past: Histories) -> tuple[Floats, Floats]:

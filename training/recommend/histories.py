@@ -83,6 +83,13 @@ class Histories:
         numbers: Ints = np.r_[0, np.cumsum(new)].astype(np.int64)
         return numbers
 
+    @cached_property
+    def pairs(self) -> tuple[Ints, Ints]:
+        """Order of the lines by customer and item, and where in it each pair begins."""
+        key = self.customer * self.n_items + self.item
+        order = np.argsort(key, kind="stable")
+        return order, np.flatnonzero(np.diff(key[order], prepend=-1))
+
     def matrix(self, weight: Floats | None = None) -> sp.csr_matrix:
         """Sums of ``weight`` (None = 1) by customer and item, shape (n_customers, n_items)."""
         values = np.ones(len(self.item)) if weight is None else weight

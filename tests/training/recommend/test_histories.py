@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.recommend.worlds import histories
+from training.recommend.catalogue import _buyers, demand
 from training.recommend.histories import Histories
 
 lines = st.lists(
@@ -63,3 +64,13 @@ def test_take_and_shards_are_the_same_customers():
     assert [s.start for s, _ in shards] == [0, 5, 10]
     dense = np.vstack([some.matrix().toarray() for _, some in shards])
     assert np.array_equal(dense, past.matrix().toarray())
+
+
+@given(lines)
+def test_buyers_of_an_item_are_different_customers(rows):
+    """Of all time and of the last days: the size of a set, whatever was bought twice."""
+    found = _made(rows)
+    ever, lately = demand(found, 3).buyers, _buyers(found, found.age <= 4)
+    for item in range(5):
+        assert ever[item] == len({c for c, i, *_ in rows if i == item})
+        assert lately[item] == len({c for c, i, age, _ in rows if i == item and age <= 4})
