@@ -128,11 +128,11 @@ class Watch(Collector):
         self._newer = tuple(a + b for a, b in zip(self._newer, counts, strict=True))
         if self._newer[0].sum() >= WINDOW_ROWS:
             self._older, self._newer = self._newer, self._nothing()
-        start = 0
-        for told, rows in waiting:
-            if zlib.crc32(told.request_id.encode()) < self._share * 2**32:
-                self._tables.append(told.table(codes[start : start + len(rows)]))
-            start += len(rows)
+        logged = [zlib.crc32(told.request_id.encode()) < self._share * 2**32 for told, _ in waiting]
+        if any(logged):
+            kept = np.repeat(logged, [len(rows) for _, rows in waiting])
+            told = [one for (one, _), wanted in zip(waiting, logged, strict=True) if wanted]
+            self._tables.append(predictions.table(told, codes[kept]))
 
     def _write(self, rows: int) -> None:
         table, self._tables, self._since = pa.concat_tables(self._tables), [], 0.0
