@@ -2,32 +2,31 @@
 
 import asyncio
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import orjson
 from fastapi import Request, Response
 
-from serving import whatif
+from serving import background, whatif
 from serving.asking import language, request_id
 from serving.base import JSON, Route
+from serving.explainer import Explainer, Rows
 from serving.kept import Kept, Prediction, names_prediction
 from serving.lookup import Lookup
 from serving.release import Release
 from serving.replies import ModelReply, reply_types
 from serving.rows import MAX_ROWS, Asked, RowReader
 from serving.watch import Watch
-from training.categories import words
-from training.contract import Floats, reasons
-from training.details import column_sentences, factor_sentence
+from training.contract import Floats
 from training.sentences import Language
-from training.supervised import levers, themes
 from training.supervised.bundle import Bundle
 
-TOP_REASONS = 3
+MOST_TOGETHER = 32
+"""Rows of several requests that are explained in one go."""
+ROWS_AT_ONCE = 4
+"""Rows of an explanation that are put into words before others have their turn: a millisecond."""
 
 
 def routes(bundle: Bundle, release: Release, lookup: Lookup | None) -> list[Route]:
@@ -103,7 +102,8 @@ class Endpoints:
         }
         # Explanations cost many times a prediction: one thread of their own bounds them and keeps
         # the event loop free for predictions, which take about as long as a switch of threads.
-        self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="explain")
+        self.pool, self.explainer = background.thread("explain"), Explainer(bundle)
+        self.together = background.Together(self.pool, self.explainer.computed, MOST_TOGETHER)
         self.kept = Kept()
 
     async def predict(self, request: Request) -> Response:
@@ -121,9 +121,7 @@ class Endpoints:
             asked, watch = self.kept.asked(request, body), None
         else:
             asked = await self.reader.asked(request)
-        loop, id_ = asyncio.get_running_loop(), request_id(request)
-        made = loop.run_in_executor(self.pool, self.explained, asked, id_, watch, wanted)
-        return _json(await made)
+        return _json(await self.explained(asked, request_id(request), watch, wanted))
 
     async def what_if(self, request: Request) -> Response:
         """One customer as asked and with values changed."""
@@ -164,58 +162,26 @@ class Endpoints:
         head = {**self.head, "request_id": request_id, **judged}
         return orjson.dumps({**head, "predictions": predictions, "warnings": asked.warnings})
 
-    def explained(
+    async def explained(
         self, asked: Asked, request_id: str, watch: Watch | None = None, language: Language = "en"
     ) -> bytes:
-        """The reply of ``/explain``."""
-        answer, names, X = self.bundle.answer, self.bundle.columns, asked.X
-        numbers = self._numbers(X)
+        """The reply of ``/explain``: numbers by the thread, words a few rows at a time."""
+        answers, scores = self._numbers(asked.X)
         if watch:
-            watch.add(asked, request_id, *numbers)
-        answers, scores = (column.tolist() for column in numbers)
-        found = self.bundle.explain(X)
-        made = self._made(X, *numbers, language)
-        could = levers.sentences(self.bundle, X, TOP_REASONS, language) if answer.levers else []
-        # reasons() sorts by size and leaves out what moves nothing: that comes last here too.
-        orders = np.argsort(-np.abs(found.contributions), axis=1, kind="stable").tolist()
-        texts = reasons(answer.columns, answer.currency, found, len(names), language)
-        values, moved = X.tolist(), found.contributions.tolist()
-        names_of_themes, sums = themes.sums(answer.columns, found.contributions)
-        by_theme = sums.tolist()
-        for j, column in enumerate(answer.columns):
-            for i, word in enumerate(words(column, X[:, j]) if column.dtype == "string" else ()):
-                values[i][j] = word
-        explanations = [
-            {
-                answer.output: answers[i],
-                "score": scores[i],
-                "base": base,
-                "sum_check": abs(total - scores[i]),
-                **({"value": made[i]} if made else {}),
-                "reasons": texts[i][:TOP_REASONS],
-                **({"levers": could[i]} if could else {}),
-                "themes": dict(zip(names_of_themes, by_theme[i], strict=True)),
-                "contributions": [
-                    {
-                        "feature": names[j],
-                        "value": values[i][j],  # NaN, a missing value, is written as null
-                        "contribution": moved[i][j],
-                        "text": text,
-                    }
-                    for j, text in zip_longest(orders[i], texts[i])
-                ],
-            }
-            for i, (base, total) in enumerate(
-                zip(found.base.tolist(), found.scores.tolist(), strict=True)
-            )
-        ]
+            watch.add(asked, request_id, answers, scores)
+        rows = Rows(asked.X, answers, scores, language)
+        found = await self.together.done(rows, len(asked.X))
+        explanations = []
+        for start in range(0, len(asked.X), ROWS_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            explanations += self.explainer.said(found, slice(start, start + ROWS_AT_ONCE))
+        space, output = found.found.space, self.bundle.answer.output
         says = (
-            f"base + contributions = score, in {found.space}, before calibration; "
-            f"{answer.output} is a rising function of the score"
+            f"base + contributions = score, in {space}, before calibration; "
+            f"{output} is a rising function of the score"
         )
-        head = {
-            **self.head, "request_id": request_id, "space": found.space, "explains": says,
-        }  # fmt: skip
+        head = {**self.head, "request_id": request_id, "space": space, "explains": says}
         return orjson.dumps({**head, "explanations": explanations, "warnings": asked.warnings})
 
     def changed(self, body: bytes, request_id: str) -> bytes:
@@ -238,41 +204,6 @@ class Endpoints:
         if odd:
             raise ArithmeticError(f"{odd}: no finite numbers")
         return {name: values.tolist() for name, values in told.items()}
-
-    def _made(
-        self, X: Floats, answers: Floats, scores: Floats, language: Language
-    ) -> list[dict[str, Any]]:
-        """For each row what makes its value, in a sentence for each factor; largest first."""
-        made = self.bundle.factors(X, answers, scores)
-        if made is None:
-            return []
-        columns, unit = self.bundle.answer.columns, self.bundle.answer.currency
-        rows = []
-        by_theme = {f.name: themes.sums(columns, f.by_column) for f in made.factors}
-        for i in range(len(X)):
-            moved = sorted(made.factors, key=lambda f: -abs(float(f.contribution[i])))  # noqa: B023
-            rows.append({
-                "of": made.name,
-                "usual": made.usual,
-                "factors": [
-                    {
-                        "factor": f.name,
-                        "value": float(f.value[i]),
-                        "usual": f.usual,
-                        "contribution": float(f.contribution[i]),
-                        "text": factor_sentence(f, i, unit, language),
-                        "themes": dict(
-                            zip(by_theme[f.name][0], by_theme[f.name][1][i].tolist(), strict=True)
-                        ),
-                        "common": float(f.common[i]),
-                        "reasons": column_sentences(
-                            f, i, columns, X[i], unit, TOP_REASONS, language
-                        ),
-                    }
-                    for f in moved
-                ],
-            })  # fmt: skip
-        return rows
 
 
 def _json(body: bytes) -> Response:

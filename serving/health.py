@@ -10,7 +10,7 @@ import orjson
 from fastapi import Request, Response
 
 from features.errors import DataError
-from serving import release
+from serving import background, release
 
 if TYPE_CHECKING:
     from serving.lookup import Lookup
@@ -46,6 +46,7 @@ class Health:
         threading.Thread(target=self._run, name="health", daemon=True).start()
 
     def _run(self) -> None:
+        background.stand_back()
         while not self._stop.wait(SECONDS):
             self.look()
 

@@ -7,7 +7,7 @@ be compiled is in the signed release; compiling goes on beside the first request
 import json
 import logging
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from features.errors import ConfigError, DataError
 from features.posted import OURS
 from features.schema import ARROW, FeatureColumn
+from serving import background
 from serving.lookup import Found
 from serving.refused import Refused
 from serving.release import Posted
@@ -70,7 +71,7 @@ class Histories:
         self._zone = ZoneInfo(posted.time_zone)
         self._names = tuple(column.name for column in columns)
         # A statement's plan belongs to a thread: one thread keeps it, and bounds what it costs.
-        self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="histories")
+        self.pool = background.thread("histories")
         self._compiled: Future[OnDemand] = self.pool.submit(_compiled, posted)
 
     @staticmethod

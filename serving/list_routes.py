@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,6 +11,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from serving import background
 from serving.asking import language, request_id
 from serving.base import JSON, Route
 from serving.refused import Refused
@@ -198,7 +198,7 @@ class ListEndpoints:
             "makers": [part.use for part in said.makers], "families": FAMILIES,
         }  # fmt: skip
         # A list takes milliseconds: in a thread of its own it leaves the event loop to the others.
-        self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lists")
+        self.pool = background.thread("lists")
 
     async def recommend(self, request: Request) -> Response:
         """A list for one posted history."""

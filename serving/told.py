@@ -4,7 +4,6 @@ Segments and lifecycle share this; each says its own types, facts, and what stan
 """
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from features.schema import FeatureColumn
+from serving import background
 from serving.asking import language, request_id
 from serving.base import JSON, Route
 from serving.lookup import Lookup
@@ -139,7 +139,7 @@ class ToldEndpoints:
             "columns": [column.model_dump() for column in said.columns], **facts,
         }  # fmt: skip
         # Explanations cost many times an answer: a thread of its own bounds them.
-        self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="explain")
+        self.pool = background.thread("explain")
 
     def routes(
         self, what: str, predicted: type[BaseModel], explained: type[BaseModel],

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from features.errors import ConfigError
 from features.settings import Workspace
+from serving import background
 from training import predictions
 from training.contract import Floats
 from training.drift import MISSING, Bins
@@ -101,6 +102,7 @@ class Watch(Collector):
         self._thread.join()
 
     def _run(self) -> None:
+        background.stand_back()
         while not self._stop.wait(SECONDS):
             self._look(last=False)
         self._look(last=True)

@@ -1,7 +1,7 @@
 """What a task and a model promise to each other, and the two small things they exchange."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -143,6 +143,13 @@ class Explanation:
         """What the contributions add up to, shape (n_rows,)."""
         scores: Floats = self.base + self.contributions.sum(axis=1)
         return scores
+
+    def __getitem__(self, rows: slice) -> "Explanation":
+        """Some of the rows."""
+        return replace(
+            self, base=self.base[rows], contributions=self.contributions[rows],
+            values=self.values[rows],
+        )  # fmt: skip
 
     def to_shap(self) -> "shap.Explanation":
         """The same as a ``shap.Explanation``, so that shap's own plots draw it."""

@@ -147,8 +147,8 @@ def test_different_answers_over_http_are_refused(
 
     handler = getattr(Endpoints, part)
 
-    def mixed(self: Any, asked: Any, *more: Any) -> bytes:
-        return bytes(handler(self, replace(asked, X=asked.X[::-1].copy()), *more))
+    def mixed(self: Any, asked: Any, *more: Any) -> Any:
+        return handler(self, replace(asked, X=asked.X[::-1].copy()), *more)
 
     monkeypatch.setattr(Endpoints, part, mixed)
     approve(monkeypatch, made.folder, made.digest)

@@ -1,0 +1,82 @@
+"""Threads for what takes longer than a prediction, behind the event loop where a core is short."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+NICE = 10
+"""A tenth of the event loop's share, and no turn that it would have to wait for."""
+
+Work = TypeVar("Work")
+Done = TypeVar("Done")
+
+
+def thread(name: str) -> ThreadPoolExecutor:
+    """One thread, which bounds what it costs."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=name, initializer=stand_back)
+
+
+def stand_back() -> None:
+    """Lower the priority of this thread; Linux alone knows one for each."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
+class Together(Generic[Work, Done]):
+    """Does in one go what was asked for while the thread was busy; used by one event loop alone.
+
+    Nothing waits for company: what finds the thread idle is done at once.
+
+    Parameters
+    ----------
+    run
+        Does several works, in their order.
+    most
+        Sizes of works that are done together; a larger one is done alone.
+    """
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, run: Callable[[Sequence[Work]], Sequence[Done]], most: int
+    ) -> None:
+        self._pool, self._run, self._most = pool, run, most
+        self._waiting: deque[tuple[Work, int, asyncio.Future[Done]]] = deque()
+        self._busy = False
+
+    async def done(self, work: Work, size: int) -> Done:
+        """What ``run`` makes of a work."""
+        told: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, size, told))
+        if not self._busy:
+            self._next()
+        return await told
+
+    def _next(self) -> None:
+        batch, room = list[tuple[Work, asyncio.Future[Done]]](), self._most
+        while self._waiting and (not batch or self._waiting[0][1] <= room):
+            work, size, told = self._waiting.popleft()
+            if not told.cancelled():  # nobody waits for it any more
+                batch.append((work, told))
+                room -= size
+        self._busy = bool(batch)
+        if batch:
+            works = [work for work, _ in batch]
+            running = asyncio.get_running_loop().run_in_executor(self._pool, self._run, works)
+            running.add_done_callback(lambda ran: self._tell([told for _, told in batch], ran))
+
+    def _tell(
+        self, asked: Sequence["asyncio.Future[Done]"], ran: "asyncio.Future[Sequence[Done]]"
+    ) -> None:
+        error = ran.exception()
+        for k, told in enumerate(asked):
+            if told.cancelled():
+                continue
+            if error:
+                told.set_exception(error)
+            else:
+                told.set_result(ran.result()[k])
+        self._next()
