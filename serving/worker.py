@@ -67,9 +67,13 @@ class Worker(uvicorn.Server):
         """
         self._guard.leaving = True
         await asyncio.sleep(self._notice)
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listener in server.sockets:
+                loop.remove_reader(listener)
+        await asyncio.sleep(0)  # a server that is closed drops what it accepted in this turn
         for server in self.servers:
             server.close()
-        loop = asyncio.get_running_loop()
         ends = loop.time() + KEEP_ALIVE + 1
         await asyncio.sleep(0.1)  # a connection accepted just now is not among them yet
         while self.server_state.connections and loop.time() < ends:
@@ -131,8 +135,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[said])
     guard = opened(given.release)
     config = uvicorn.Config(
-        guard, lifespan="on", log_config=None, access_log=False, server_header=False,
-        timeout_keep_alive=KEEP_ALIVE, ssl_certfile=given.certificate,
+        guard, loop="asyncio", lifespan="on", log_config=None, access_log=False,
+        server_header=False, timeout_keep_alive=KEEP_ALIVE, ssl_certfile=given.certificate,
         ssl_keyfile=given.private_key,
     )  # fmt: skip
     with socket.socket(fileno=given.listener) as listener:
