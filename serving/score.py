@@ -21,7 +21,7 @@ from features.snapshot import build_features, read_features
 from features.store import Published, publish
 from features.tables import Stored, Tables, build_tables
 from serving import groups
-from training import predictions, tracker, versions
+from training import actions, predictions, tracker, versions
 from training.bundle import Loaded
 from training.pipeline import AnyPlan, load_plan
 from training.recommend.asof import read_lines
@@ -118,7 +118,7 @@ def score(
     purpose
         Keep only customers whose consent for this purpose is in force, as
         :func:`features.consent.allowed`. Such a list is an audience of at least 20 customers, as is
-        every tier, segment or stage in it; its reasons are themes without values.
+        every tier, segment, stage or suggested action in it; its reasons are themes without values.
     channel
         Channel of that consent; None asks for one that is not tied to a channel.
 
@@ -151,6 +151,8 @@ def score(
         )
     with progress.stage("answers"):
         # Feature rows or purchase lines: what was asked with is told by both contents.
+        if purpose is not None and any("reason" in action.when for action in plan.config.actions):
+            reasons = max(reasons, 1)
         made_of = (version.granted.digest, stored.published.content, features.content, str(moment))
         grouped = purpose is not None
         key = fingerprint(*made_of, code_fingerprint("training", "serving"), reasons, grouped)
@@ -160,6 +162,8 @@ def score(
             f"{model}: {few} of {len(asked)} customers consent to {purpose!r} and have an answer; "
             f"a list of fewer than {LEAST_AUDIENCE} is not written, since they could be told apart"
         )
+    if purpose is not None and plan.config.actions:
+        answers[actions.COLUMN] = actions.suggested(answers, plan.config.actions)
     if purpose is not None and not isinstance(loaded, ListsBundle):
         answers = groups.coarse(answers, LEAST_AUDIENCE)
     with progress.stage("write"):

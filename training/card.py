@@ -73,6 +73,8 @@ def identity(case: Case, answers_with: str) -> Section:
         f"For: {card.users}.",
         f"Not for: {card.misuse}.",
     ]
+    if config.actions:
+        text.append(f"Suggested, the first that fits: {'; '.join(a.said for a in config.actions)}.")
     facts = {
         "model": config.name,
         "owner": card.owner,

@@ -30,12 +30,15 @@ from features.snapshot import SETS, FeaturePlan, build_features
 from features.sources import Source, find_files, load_source, raw_paths
 from features.store import Published
 from features.tables import Stored, build_tables, tables_key
+from training.actions import Action
 from training.checks import check_horizon, check_question
 from training.contract import AnyTask
 from training.families import Family, family
 from training.gates import Gate
 
 TASKS = "training.tasks"
+NOT_LEARNED = {"card", "gates", "bootstrap", "trials_as", "actions", "serve"}
+"""Parts of a YAML that a learned answer does not depend on."""
 LIBRARIES = (
     "xgboost-cpu",
     "xgboost",
@@ -73,6 +76,8 @@ class Pipeline(FeaturePlan):
     card: CardConfig
     trials_as: Literal["table", "runs"] = "table"
     """How MLflow shows the trials of a search: a table of the run, or a child run each."""
+    actions: tuple[Action, ...] = ()
+    """What an audience suggests for each customer: the first that fits."""
     serve: str | None = None
     """Service file below ``serving``; None = not served."""
 
@@ -102,9 +107,7 @@ class Plan(Generic[C, T]):
 
     def learn_key(self, features: Published) -> str:
         """Fingerprint of everything that the learned answer depends on."""
-        learned = self.config.model_dump(
-            mode="json", exclude={"card", "gates", "bootstrap", "trials_as", "serve", "engine"}
-        )
+        learned = self.config.model_dump(mode="json", exclude={*NOT_LEARNED, "engine"})
         return fingerprint(
             features.content,
             learned,

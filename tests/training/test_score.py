@@ -1,5 +1,7 @@
 """Answers for everyone: the same as asked one by one, under the source's ids, whole or absent."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from serving.audience import write_audience
 from serving.score import score
 from tests.training.finished import MARKS
 from training import versions
+from training.actions import NONE, Action
 from training.pipeline import load_plan
 from training.supervised.bundle import Bundle
 from training.tracker import review_folder
@@ -136,6 +139,32 @@ def test_an_audience_is_those_who_consent_and_never_a_few(
     with pytest.raises(DataError, match=r"19 of \d+ customers consent to 'marketing'"):
         score(decided, "churn", tmp_path / "b.csv", purpose="marketing")
     assert not (tmp_path / "b.csv").exists()
+
+
+def test_an_audience_suggests_what_the_question_says(
+    decided: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first action that fits, for reasons that were not asked for too, and none too rare."""
+    declared = (
+        Action(do="call", when={"reason": "purchases"}),
+        Action(do="wait", when={"reason": "timing"}),
+    )
+    scoring = module.scoring
+
+    def decided_so(*asked: Any) -> module.Scoring:
+        version = scoring(*asked)
+        config = version.plan.config.model_copy(update={"actions": declared})
+        return replace(version, plan=replace(version.plan, config=config))
+
+    monkeypatch.setattr(module, "scoring", decided_so)
+    plan = load_plan(decided, review_folder(decided, "churn", 1) / "config.resolved.yaml")
+    everyone = partial(module._asked, plan=plan)
+    monkeypatch.setattr(module, "consenting", lambda tables, now, *_: everyone(tables, moment=now))
+    score(decided, "churn", tmp_path / "a.csv", purpose="marketing")
+    told = pd.read_csv(tmp_path / "a.csv", keep_default_na=False)
+    assert set(told["action"]) == {"call", NONE}
+    assert ((told["action"] == "call") == (told["reason"] == "purchases")).all()
+    assert told["action"].value_counts().min() >= 20
 
 
 def test_other_lines_or_another_moment_are_answered_anew(
