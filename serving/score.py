@@ -21,7 +21,7 @@ from features.snapshot import build_features, read_features
 from features.store import Published, publish
 from features.tables import Stored, Tables, build_tables
 from serving import groups
-from training import actions, predictions, tracker, versions
+from training import predictions, suggestions, tracker, versions
 from training.bundle import Loaded
 from training.pipeline import AnyPlan, load_plan
 from training.recommend.asof import read_lines
@@ -151,7 +151,7 @@ def score(
         )
     with progress.stage("answers"):
         # Feature rows or purchase lines: what was asked with is told by both contents.
-        if purpose is not None and any("reason" in action.when for action in plan.config.actions):
+        if purpose is not None and any("reason" in one.when for one in plan.config.suggest):
             reasons = max(reasons, 1)
         made_of = (version.granted.digest, stored.published.content, features.content, str(moment))
         grouped = purpose is not None
@@ -162,8 +162,8 @@ def score(
             f"{model}: {few} of {len(asked)} customers consent to {purpose!r} and have an answer; "
             f"a list of fewer than {LEAST_AUDIENCE} is not written, since they could be told apart"
         )
-    if purpose is not None and plan.config.actions:
-        answers[actions.COLUMN] = actions.suggested(answers, plan.config.actions)
+    if purpose is not None and plan.config.suggest:
+        answers[suggestions.COLUMN] = suggestions.suggested(answers, plan.config.suggest)
     if purpose is not None and not isinstance(loaded, ListsBundle):
         answers = groups.coarse(answers, LEAST_AUDIENCE)
     with progress.stage("write"):

@@ -73,8 +73,8 @@ def identity(case: Case, answers_with: str) -> Section:
         f"For: {card.users}.",
         f"Not for: {card.misuse}.",
     ]
-    if config.actions:
-        text.append(f"Suggested, the first that fits: {'; '.join(a.said for a in config.actions)}.")
+    if config.suggest:
+        text.append(f"Suggested, the first that fits: {'; '.join(a.said for a in config.suggest)}.")
     facts = {
         "model": config.name,
         "owner": card.owner,

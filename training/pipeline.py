@@ -30,14 +30,14 @@ from features.snapshot import SETS, FeaturePlan, build_features
 from features.sources import Source, find_files, load_source, raw_paths
 from features.store import Published
 from features.tables import Stored, build_tables, tables_key
-from training.actions import Action
 from training.checks import check_horizon, check_question
 from training.contract import AnyTask
 from training.families import Family, family
 from training.gates import Gate
+from training.suggestions import Suggestion
 
 TASKS = "training.tasks"
-NOT_LEARNED = {"card", "gates", "bootstrap", "trials_as", "actions", "serve"}
+NOT_LEARNED = {"card", "gates", "bootstrap", "trials_as", "suggest", "serve"}
 """Parts of a YAML that a learned answer does not depend on."""
 LIBRARIES = (
     "xgboost-cpu",
@@ -76,8 +76,8 @@ class Pipeline(FeaturePlan):
     card: CardConfig
     trials_as: Literal["table", "runs"] = "table"
     """How MLflow shows the trials of a search: a table of the run, or a child run each."""
-    actions: tuple[Action, ...] = ()
-    """What an audience suggests for each customer: the first that fits."""
+    suggest: tuple[Suggestion, ...] = ()
+    """What to do about the customers of an audience: the first that fits."""
     serve: str | None = None
     """Service file below ``serving``; None = not served."""
 

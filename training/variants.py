@@ -24,7 +24,7 @@ log = logging.getLogger("perennial")
 AS_WRITTEN = "as written"
 MOST_VARIANTS = 100
 INTERVAL = ["ci_low", "ci_high"]
-NEVER_SWAPPED = ("name", "card", "gates", "trials_as", "actions", "serve")
+NEVER_SWAPPED = ("name", "card", "gates", "trials_as", "suggest", "serve")
 GROUPS: dict[str, tuple[str, ...]] = {
     "data": ("data", "source", "sample", "cutoffs"),
     "question": ("task",),

@@ -20,8 +20,8 @@ from serving.audience import write_audience
 from serving.score import score
 from tests.training.finished import MARKS
 from training import versions
-from training.actions import NONE, Action
 from training.pipeline import load_plan
+from training.suggestions import NONE, Suggestion
 from training.supervised.bundle import Bundle
 from training.tracker import review_folder
 
@@ -146,14 +146,14 @@ def test_an_audience_suggests_what_the_question_says(
 ) -> None:
     """The first action that fits, for reasons that were not asked for too, and none too rare."""
     declared = (
-        Action(do="call", when={"reason": "purchases"}),
-        Action(do="wait", when={"reason": "timing"}),
+        Suggestion(do="call", when={"reason": "purchases"}),
+        Suggestion(do="wait", when={"reason": "timing"}),
     )
     scoring = module.scoring
 
     def decided_so(*asked: Any) -> module.Scoring:
         version = scoring(*asked)
-        config = version.plan.config.model_copy(update={"actions": declared})
+        config = version.plan.config.model_copy(update={"suggest": declared})
         return replace(version, plan=replace(version.plan, config=config))
 
     monkeypatch.setattr(module, "scoring", decided_so)

@@ -14,10 +14,10 @@ log = logging.getLogger("perennial")
 
 COLUMN = "action"
 NONE = "none"
-"""Said where no action fits."""
+"""Said where none fits."""
 
 
-class Action(Strict):
+class Suggestion(Strict):
     """What to do about customers whose answer has certain words."""
 
     do: str = Field(min_length=1, max_length=200)
@@ -33,25 +33,25 @@ class Action(Strict):
         return f"{self.do} ({words or 'everyone'})"
 
 
-def suggested(answers: pd.DataFrame, actions: Sequence[Action]) -> pd.Series:
-    """For each row the first action that fits, or ``none``; one that fits nobody is told.
+def suggested(answers: pd.DataFrame, suggestions: Sequence[Suggestion]) -> pd.Series:
+    """For each row the action of the first that fits, or ``none``; one that fits nobody is told.
 
     Raises
     ------
     ConfigError
-        If an action looks at a column that the answers do not have.
+        If a suggestion looks at a column that the answers do not have.
     """
-    unknown = sorted({name for action in actions for name in action.when} - {*answers.columns})
+    unknown = sorted({name for one in suggestions for name in one.when} - {*answers.columns})
     if unknown:
         raise ConfigError(
-            f"actions look at {unknown}, which answers do not have: {', '.join(answers.columns)}"
+            f"suggestions look at {unknown}; the columns are {', '.join(answers.columns)}"
         )
     found = pd.Series(NONE, index=answers.index)
-    for action in reversed(actions):
+    for one in reversed(suggestions):
         fits = np.ones(len(answers), dtype=bool)
-        for name, word in action.when.items():
+        for name, word in one.when.items():
             fits &= answers[name].astype(str).to_numpy() == word
         if not fits.any():
-            log.warning("the action %r fits nobody: %s", action.do, action.when)
-        found = found.mask(fits, action.do)
+            log.warning("the suggestion %r fits nobody: %s", one.do, one.when)
+        found = found.mask(fits, one.do)
     return found
