@@ -4,15 +4,11 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from features.door import DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
-
-if TYPE_CHECKING:
-    from features.settings import Workspace
-    from serving.serve import Server
 
 app = door("From an approved version to a service that predicts and explains over HTTP.")
 
@@ -96,6 +92,7 @@ def serve(
     with answering(store, registry) as place:
         from features.errors import ConfigError
         from serving.address import Tls
+        from serving.champions import keep
         from serving.packaged import everything, packaged
         from serving.serve import Server
 
@@ -124,34 +121,10 @@ def serve(
                 docs = ", ".join(f"{server.address}{name}/docs" for name in names)
                 say(f"{server.tag} answers at {server.address}, docs at {docs}")
             say(f"Ctrl-C stops it, kill -HUP {os.getpid()} swaps champions in; {servers[0].log}")
-            _keep(servers, place, hung_up)
+            keep(servers, place, hung_up)
         finally:
             for server in servers:
                 server.stop()
-
-
-def _keep(servers: "list[Server]", place: "Workspace", hung_up: threading.Event) -> NoReturn:
-    """Keep them running, and let new champions answer whenever the terminal hung up."""
-    while True:
-        for server in servers:
-            server.keep(seconds=1.0 / len(servers))
-        if hung_up.is_set():
-            hung_up.clear()
-            for server in servers:
-                _swap(server, place)
-
-
-def _swap(server: "Server", place: "Workspace") -> None:
-    """Let champions answer; what cannot be served is told, and the ones before go on."""
-    from features.errors import PerennialError
-    from serving.packaged import packaged
-
-    try:
-        server.swap(*(packaged(place, model) for model in server.models))
-    except PerennialError as error:
-        typer.echo(f"{server.tag} goes on answering: {error}", err=True)
-    else:
-        say(f"{server.tag} answers now")
 
 
 @app.command()

@@ -24,7 +24,7 @@ from serving.access import Access, open_access
 from serving.audit import open_audit
 from serving.guard import READY, Guard, Limits, Rule
 from serving.keys import METRICS, PREDICT, READ
-from serving.refused import NO_PATH
+from serving.refused import no_path
 from serving.tracing import open_spans, wanted
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class App(FastAPI):
             return
         handler = self.handlers.get(scope["path"])
         if handler is None:
-            raise NO_PATH
+            raise no_path()
         scope["app"] = self
         response = await handler(Request(scope, receive))
         await response(scope, receive, send)

@@ -15,11 +15,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving import body
 from serving.access import ANYBODY, Access, Caller
 from serving.audit import line
 from serving.backlog import Backlog, Entered
 from serving.metrics import OTHER, Metrics
-from serving.refused import FAILED, LEAVING, NO_PATH, Refused
+from serving.refused import Refused, failed, leaving, no_path
 from serving.tracing import Spans
 
 logger = logging.getLogger(__name__)
@@ -28,9 +29,7 @@ READY = "/readyz"
 METRICS = "/metrics"
 """The app answers it and finds there what the guard has counted, in its state."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_JSON = re.compile(rb"application/json(\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _ASK_PERSON = b'Basic realm="perennial", charset="UTF-8"'
-_FORM = re.compile(rb"application/x-www-form-urlencoded(\s*;.*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -148,12 +147,12 @@ class Guard:
         except Refused as refused:
             if status == 0:
                 await _reply(answer, refused.status, refused.body(request_id), refused.headers)
-        except _Gone:
+        except body.Gone:
             status = 499
         except Exception as error:
             logger.error("request %s on %s failed: %s", request_id, path, _place(error))
             if status == 0:
-                await _reply(answer, 500, FAILED.body(request_id))
+                await _reply(answer, 500, failed().body(request_id))
         finally:
             seconds = time.perf_counter() - started
             self.metrics.observe(path, status or 500, seconds)
@@ -172,11 +171,11 @@ class Guard:
         caller = self._caller(rule, headers)
         scope["state"]["caller"] = caller.name
         if rule is None:
-            raise NO_PATH
+            raise no_path()
         if rule.scope and rule.scope not in caller.scopes:
             raise Refused(403, "forbidden", f"this key or token lacks the scope {rule.scope!r}")
         if self.leaving and scope["path"] == READY:
-            raise LEAVING
+            raise leaving()
         if scope["method"] not in rule.methods:
             allowed = ", ".join(rule.methods)
             text = f"this path takes {allowed}"
@@ -185,13 +184,13 @@ class Guard:
             scope["state"]["metrics"] = self.metrics
         form = rule.browsed and scope["method"] == "POST"
         if rule.body or form:
-            self._check_body_headers(headers, _FORM if form else _JSON)
+            body.check_headers(headers, body.FORM if form else body.JSON, self.limits.body_bytes)
         if form:
             rule = replace(rule, body=True)
         if not rule.shed:
             await self._run(rule, scope, receive, send)
             return
-        size, path = self._declared(headers), scope["path"]
+        size, path = body.declared(headers, self.limits.body_bytes), scope["path"]
         backlog = self._backlogs.setdefault(path, Backlog(rule.most, rule.wait))
         if self.metrics.in_flight >= self.limits.in_flight or backlog.full(size):
             self.metrics.shed += 1
@@ -215,31 +214,6 @@ class Guard:
             raise Refused(401, "unauthorized", text, headers=((b"www-authenticate", ways),))
         return caller
 
-    def _check_body_headers(
-        self, headers: Sequence[tuple[bytes, bytes]], kind: re.Pattern[bytes]
-    ) -> None:
-        kinds = [value.strip() for name, value in headers if name == b"content-type"]
-        if len(kinds) != 1 or not kind.fullmatch(kinds[0]):
-            wanted = "application/json in UTF-8" if kind is _JSON else "a form of the page"
-            text = f"the body must be sent as {wanted}"
-            raise Refused(415, "unsupported_media_type", text)
-        if any(name == b"content-encoding" for name, _ in headers):
-            raise Refused(
-                415, "unsupported_encoding", "the body must be sent without content-encoding"
-            )
-        declared = [value for name, value in headers if name == b"content-length"]
-        if any(not v.isdigit() or len(v) > 12 or int(v) > self.limits.body_bytes for v in declared):
-            raise self._too_large()
-
-    def _declared(self, headers: Sequence[tuple[bytes, bytes]]) -> int:
-        """Bytes of the body; as many as may be where they are not said."""
-        return next((int(v) for n, v in headers if n == b"content-length"), self.limits.body_bytes)
-
-    def _too_large(self) -> Refused:
-        return Refused(
-            413, "body_too_large", f"the body is limited to {self.limits.body_bytes} bytes"
-        )
-
     async def _run(
         self, rule: Rule, scope: Scope, receive: Receive, send: Send,
         entered: Entered | None = None,
@@ -248,7 +222,8 @@ class Guard:
         try:
             async with asyncio.timeout(self.limits.seconds) as deadline:
                 if rule.body:
-                    receive = _replay(await self._body(receive), receive)
+                    whole = await body.read(receive, self.limits.body_bytes)
+                    receive = body.replayed(whole, receive)
                     arrived = True
                 if entered:
                     entered.arrived()
@@ -260,36 +235,6 @@ class Guard:
                 raise Refused(408, "body_too_slow", "the body did not arrive in time") from None
             text = "the answer was not ready in time; try again, or send fewer rows"
             raise Refused(504, "deadline", text, headers=((b"retry-after", b"1"),)) from None
-
-    async def _body(self, receive: Receive) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Gone
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self.limits.body_bytes:
-                raise self._too_large()
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
-
-
-class _Gone(Exception):
-    """The client left before its body was whole."""
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    unread = [body]
-
-    async def again() -> Message:
-        if unread:
-            return {"type": "http.request", "body": unread.pop(), "more_body": False}
-        return await receive()
-
-    return again
 
 
 def _request_id(scope: Scope) -> str:
@@ -311,13 +256,13 @@ def _place(error: BaseException) -> str:
 async def _reply(
     send: Send,
     status: int,
-    body: bytes,
+    said: bytes,
     headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
     given: list[Any] = [
         (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
+        (b"content-length", str(len(said)).encode()),
         *headers,
     ]
     await send({"type": "http.response.start", "status": status, "headers": given})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": said})

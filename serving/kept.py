@@ -6,6 +6,7 @@ forgets them. Only the key that asked for a prediction gets its explanation.
 
 import time
 from collections import OrderedDict
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
@@ -15,7 +16,8 @@ from serving.rows import Asked, refusal
 
 SECONDS = 3600.0
 MOST_ROWS = 20_000
-UNKNOWN = Refused(
+unknown = partial(
+    Refused,
     404,
     "unknown_prediction",
     "no prediction of yours with that request id is kept; they are kept for an hour at most",
@@ -64,7 +66,7 @@ class Kept:
         since, asked = self._asked.get(key, (-SECONDS, None))
         if asked is None or time.monotonic() - since > SECONDS:
             self._forget(key)
-            raise UNKNOWN
+            raise unknown()
         return asked
 
     def _forget(self, key: tuple[str, str]) -> None:

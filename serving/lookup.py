@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,16 +26,23 @@ log = logging.getLogger("perennial")
 URL = "PERENNIAL_PROFILES_URL"
 STALE_DAYS = 7.0
 """A profile older than this is warned of."""
-UNAVAILABLE = Refused(
-    503, "profiles_unavailable", "the profile store does not answer; try again, or send rows"
+unavailable = partial(
+    Refused,
+    503,
+    "profiles_unavailable",
+    "the profile store does not answer; try again, or send rows",
 )
 
 
-NO_PROFILES = Refused(
-    422, "no_profiles", "no profiles are published for this service; send rows", "customers"
+no_profiles = partial(
+    Refused,
+    422,
+    "no_profiles",
+    "no profiles are published for this service; send rows",
+    "customers",
 )
-NO_HISTORIES = Refused(
-    422, "no_histories", "this service cannot make rows of histories; send rows", "history"
+no_histories = partial(
+    Refused, 422, "no_histories", "this service cannot make rows of histories; send rows", "history"
 )
 
 
@@ -92,13 +100,13 @@ class Lookup:
             where the store does not answer.
         """
         if self.profiles is None:
-            raise NO_PROFILES
+            raise no_profiles()
         ids = customer_ids(self._source, set(source_ids), self._key)
         try:
             found = self.profiles.get_many(list(ids.values()))
         except DataError:
             log.exception("profiles of %s cannot be read", self._source)
-            raise UNAVAILABLE from None
+            raise unavailable() from None
         rows = []
         for i, source_id in enumerate(source_ids):
             profile = found.get(ids[source_id])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -25,6 +26,9 @@ class Refused(Exception):
         return orjson.dumps({**told, "request_id": request_id})
 
 
-NO_PATH = Refused(404, "not_found", "no such path; /docs lists them")
-LEAVING = Refused(503, "leaving", "the service is about to end", headers=((b"retry-after", b"5"),))
-FAILED = Refused(500, "internal_error", "the service failed; its log has the request id")
+# Made anew for each request: an exception keeps the frames that it was raised from, body and all.
+no_path = partial(Refused, 404, "not_found", "no such path; /docs lists them")
+leaving = partial(
+    Refused, 503, "leaving", "the service is about to end", headers=((b"retry-after", b"5"),)
+)
+failed = partial(Refused, 500, "internal_error", "the service failed; its log has the request id")

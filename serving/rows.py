@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from features.errors import DataError
 from features.schema import FeatureColumn
-from serving.lookup import NO_HISTORIES, NO_PROFILES, Found, Lookup
+from serving.lookup import Found, Lookup, no_histories, no_profiles
 from serving.refused import Refused
 from training import categories
 from training.contract import Floats
@@ -188,7 +188,7 @@ class RowReader:
     def _profiles(self, body: bytes) -> Asked:
         """The published rows of the customers that the body names."""
         if self.lookup is None:
-            raise NO_PROFILES
+            raise no_profiles()
         if body.count(b'"customers"') > 1:
             raise Refused(400, "repeated_name", 'the body may name "customers" once')
         try:
@@ -204,7 +204,7 @@ class RowReader:
     def _history(self, body: bytes) -> Asked:
         """The row of the history that the body brings."""
         if self.lookup is None or self.lookup.histories is None:
-            raise NO_HISTORIES
+            raise no_histories()
         return self._asked(self.lookup.histories.found(body))
 
     def _asked(self, found: Found) -> Asked:

@@ -16,7 +16,7 @@ from serving import base
 from serving.beside import Beside
 from serving.guard import READY, Rule
 from serving.health import Health
-from serving.refused import NO_PATH
+from serving.refused import no_path
 from training.bundle import TOLERANCE
 
 HEALTH = ("/livez", READY, "/healthz")
@@ -42,7 +42,7 @@ class Together:
             return
         _, name, rest = scope["path"].split("/", 2)
         if name not in self.apps:
-            raise NO_PATH
+            raise no_path()
         await self.apps[name]({**scope, "path": f"/{rest}"}, receive, send)
 
 

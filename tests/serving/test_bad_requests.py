@@ -1,6 +1,7 @@
 """Requests that must be refused: what status, in which shape, and nothing repeated from them."""
 
 import asyncio
+import gc
 import json
 import logging
 import time
@@ -44,6 +45,15 @@ def test_bad_request_is_refused(
     assert SECRET not in seen
     assert NUMBER not in seen
     assert ask(served, "POST", "/predict", golden_body(), fixed).body == before.body
+
+
+def test_refused_requests_leave_nothing_in_memory(served: Guard) -> None:
+    """An exception that is kept keeps the frames that it was raised from, and their requests."""
+    replies = [ask(served, bad.method, bad.path, bad.body, bad.headers) for bad in TABLE]
+    ids = {reply.headers["x-request-id"] for reply in replies}
+    gc.collect()
+    states = [kept.get("state") for kept in gc.get_objects() if type(kept) is dict]
+    assert not ids & {state.get("request_id", "") for state in states if type(state) is dict}
 
 
 def test_table_is_large_and_names_are_unique() -> None:
