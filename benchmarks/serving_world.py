@@ -212,7 +212,10 @@ def opponent(name: str, command: list[str], port: int, **asked: object) -> Itera
             time.sleep(0.2)
         else:
             raise RuntimeError(f"{name} does not listen")
-        yield Service(name, port, process.pid, time.monotonic() - begun, **asked)  # type: ignore[arg-type]
+        ready = time.monotonic() - begun
+        for one in (process, *psutil.Process(process.pid).children(recursive=True)):
+            weighed(one.pid)
+        yield Service(name, port, process.pid, ready, **asked)  # type: ignore[arg-type]
     finally:
         family = psutil.Process(process.pid).children(recursive=True)
         for one in (process, *family):
