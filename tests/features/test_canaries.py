@@ -16,6 +16,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 
@@ -85,11 +86,51 @@ def found_in(folder: Path) -> list[Path]:
     return found
 
 
+def asked(home: Path, env: dict[str, str]) -> list[bytes]:
+    """What a service answers to questions about people and with people in them, and its output.
+
+    The service is the packaged one, by its door, until it is told to leave.
+    """
+    word = letters(5)
+    name, mail = f"Ada Quill{word}feather", f"ada.5@zephyr{word}.example"
+    serve = [sys.executable, "-m", "serving", "serve", "churn", "--port", "0", "--notice", "0"]
+    running = subprocess.Popen(
+        serve, cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert running.stdout is not None
+    said = [b""]
+    while b"answers at" not in said[-1]:
+        said.append(running.stdout.readline())
+        assert said[-1], b"".join(said)
+    address = said[-1].split(b"answers at ")[1].split(b",")[0].decode()
+    with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+        body = {"customers": ["card1", "web5"]}
+        predicted = client.post("/predict", json=body)
+        later = {"prediction": predicted.json()["request_id"]}
+        replies = [predicted, *(client.post("/explain", json=k) for k in (body, later))]
+        assert [reply.status_code for reply in replies] == [200] * 3
+        replies += [client.get(path) for path in ("/page", "/customer", "/model", "/metrics")]
+        replies.append(client.post("/customer", data={"customer": "card1"}))
+        row = {"rows": [{name: mail}]}
+        wrong = [
+            client.post("/predict", json=row), client.post("/explain", json={"customers": [mail]}),
+            client.post("/what-if", json={"of": body, "changes": {name: mail}}),
+            client.post("/predict", content=mail, headers={"Content-Type": "application/json"}),
+            client.post("/predict", json=row, headers={"Content-Type": f"text/{name}"}),
+            client.get(f"/{mail}"), client.get("/predict", params={"name": name}),
+        ]  # fmt: skip
+        assert all(400 <= reply.status_code < 500 for reply in wrong)
+        of_nobody = client.post("/customer", data={"customer": mail}, headers={"User-Agent": name})
+    running.send_signal(signal.SIGINT)
+    said.append(running.communicate(timeout=60)[0])
+    return said + [reply.content for reply in (*replies, *wrong, of_nobody)]
+
+
 @pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_nobody_of_1_000_gets_out(tmp_path: Path) -> None:
-    """Logs, errors, pages, tables, features, profiles, models, temporary files: no canary in any.
+    """Logs, errors, pages, tables, features, profiles, models, services, temporary files: none.
 
     The one place is the quarantine, which keeps the bytes of a record for who mends it.
     """
@@ -139,6 +180,13 @@ def test_nobody_of_1_000_gets_out(tmp_path: Path) -> None:
     door("features", "check", churn, *small, code=None)
     door("training", "run", churn, *small)
     door("training", "review", "churn")
+    door("training", "reviewer", "Ann")
+    why = ("--reviewer", "Ann", "--reason", "they are looked for", "--override", "few customers")
+    door("training", "approve", "churn", "--version", "1", *why)
+    door("serving", "package", "churn")
+    door("serving", "score", "churn", "--reasons", "2", "--out", "answers.csv")
+    told += asked(home, env)
+    door("serving", "report", "churn", code=None)
 
     # What fails: a wrong setting, a lost column, other encodings and delimiters, a cut-off file.
     door("features", "quality", "shop", "--set", "identity.keys.mail.columns=[post]", code=2)
