@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import httpx
 import numpy as np
@@ -242,12 +243,18 @@ def _ask_by_customer(address: str, bundle: Loaded, answers: Path) -> None:
     scored = pd.read_csv(answers, dtype={"source_id": str}, nrows=ASKED)
     body = {"customers": scored["source_id"].to_list()}
     reply = httpx.post(f"{address}/predict", json=body, timeout=60, trust_env=False).json()
-    numbers = [name for name, kind in bundle.outputs if kind == "double"]
-    found = pd.DataFrame(reply["predictions"])[numbers].to_numpy(float)
-    largest = float(np.abs(found - scored[numbers].to_numpy(float)).max())
+    told = numbers(bundle, reply["predictions"])
+    found = told.to_numpy()
+    largest = float(np.abs(found - scored[told.columns].to_numpy(float)).max())
     if not largest <= bundles.TOLERANCE * max(1.0, float(np.abs(found).max())):
         raise DataError(f"asked by id, customers get other answers than in {answers}: {largest:g}")
     log.info("      %d customers by id: largest difference %.3g", len(scored), largest)
+
+
+def numbers(bundle: Loaded, predictions: list[dict[str, Any]]) -> pd.DataFrame:
+    """Numbers of a reply under the names they have in a file: what is nested there is joined."""
+    names = [name for name, kind in bundle.outputs if kind == "double"]
+    return pd.json_normalize(predictions, sep="_")[names].astype(float)
 
 
 def summary(made: Sequence[Made]) -> list[str]:

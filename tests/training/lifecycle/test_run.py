@@ -10,7 +10,7 @@ import pytest
 
 from features.errors import ConfigError
 from features.settings import Workspace, load_yaml
-from serving import base, replay
+from serving import base, demo, replay
 from serving.guard import Guard
 from serving.release import Release
 from tests.serving.asgi import ask, post
@@ -107,6 +107,10 @@ def test_the_served_answers_are_those_of_training(work: Workspace) -> None:
     asked = next(iter(made.recorded()))
     reply = post(app, asked.path, asked.body["rows"])
     assert reply.status == 200, reply.body
+    filed = made.predict_frame(pd.DataFrame(asked.body["rows"], dtype=float))
+    told = demo.numbers(made, reply.json["predictions"])
+    assert f"next_{made.answer.states[-1].id}" in told
+    np.testing.assert_allclose(told, filed[told.columns], atol=common.TOLERANCE)
     changed = json.loads(json.dumps(reply.json))
     changed["predictions"][0]["next"]["A"] += 0.25
     assert asked.difference(changed) == pytest.approx(0.25)
