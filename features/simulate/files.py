@@ -6,8 +6,9 @@ since the first midnight); it may have ``customer`` (row of the world's customer
 """
 
 import gzip
+from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -127,18 +128,21 @@ def _text(
         cells[header] = _cells(world, layout, field, column)
     cells["end"] = pa.array([""]).take(pa.array(np.zeros(len(rows), dtype=np.int8)))
     for k, (name, header) in enumerate(layout.damage):
-        hit = np.flatnonzero(damage == k)
-        if len(hit):
-            where = header or "end"
-            values = cells[where].to_numpy(zero_copy_only=False)
-            values[hit] = [_damaged(name, value, layout.delimiter) for value in values[hit]]
-            cells[where] = pa.array(values, pa.string())
+        where = header or "end"
+        damaged = partial(_damaged, name, layout.delimiter)
+        cells[where] = rewritten(cells[where], damage == k, damaged)
     *columns, end = cells.values()
     lines = pc.binary_join_element_wise(*columns, layout.delimiter)
     return in_bytes(pc.binary_join_element_wise(lines, end, "\n", ""))
 
 
-def _damaged(name: str, value: str, delimiter: str) -> str:
+def rewritten(texts: pa.Array, hit: NDArray[np.bool_], change: Callable[[str], str]) -> pa.Array:
+    """``texts`` with those that are ``hit`` as ``change`` makes them."""
+    changed = [change(text) for text in texts.filter(pa.array(hit)).to_pylist()]
+    return pc.replace_with_mask(texts, pa.array(hit), pa.array(changed, pa.string()))
+
+
+def _damaged(name: str, delimiter: str, value: str) -> str:
     return {
         "extra_field": delimiter,
         "bad_date": "00.00.0000 00:00",
@@ -152,7 +156,7 @@ def _damaged(name: str, value: str, delimiter: str) -> str:
 def _cells(world: World, layout: Layout, field: Field, column: pd.Series) -> pa.Array:
     """The texts of a column; nothing where there is no value."""
     if field.spelled == "time":
-        return _times(world.config, layout.time, column.to_numpy())
+        return times_written(world.config, layout.time, column.to_numpy())
     if field.spelled in ("shopper", "sku"):
         frame = world.customers if field.spelled == "shopper" else world.products
         names = pa.array(frame[field.spelled].to_numpy(), pa.string())
@@ -198,7 +202,7 @@ def _plain(column: pd.Series, field: Field) -> pa.Array:
     return texts
 
 
-def _times(config: SimulateConfig, form: str, passed: Ints) -> pa.Array:
+def times_written(config: SimulateConfig, form: str, passed: Ints) -> pa.Array:
     """Times in the form of the system, out of one list of days and one of seconds of the day."""
     between = "T" if "T" in form else " "
     day_form, _, second_form = form.partition(between)
