@@ -84,6 +84,7 @@ def parquet_records(path: Path, wanted: Sequence[str]) -> Iterator[Record]:
             raise DataError(f"{path}: columns {foreign} are of an extension type; write plain ones")
         names = schema.empty_table().flatten().column_names
         see_columns(path, names, wanted)
+        yield Record(names, "", b"", 0, header=True)
         tops = {name for name in schema.names for w in wanted if f"{w}.".startswith(f"{name}.")}
         for batch in file.iter_batches(10_000, columns=sorted(tops)):
             table = pa.Table.from_batches([batch]).flatten()

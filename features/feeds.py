@@ -144,9 +144,10 @@ class Feed(Strict):
     dialect: Dialect = Dialect()
     columns: dict[str, SourceColumn] = {}
     """Canonical name -> column; ``customer_ref`` and ``other_ref`` are the source's own numbers."""
-    currency: str | None = None
+    currency: str | Literal[False] | None = None
     """Column of the file that names the currency of a record's amounts, by code or sign: a record
-    in another one than the source's goes to quarantine. None: all are in the source's."""
+    in another one than the source's goes to quarantine. None: all are in the source's, and a file
+    with a column that is called like one is refused; False: such a column says nothing of them."""
     known_time: str | None = None
     """The column that says when a record became known; None: the column ``known_time`` where
     there is one, else ``event_time``."""
@@ -250,6 +251,16 @@ def type_of(schema: TableSchema, name: str, column: SourceColumn) -> ColumnType 
     """The declared type, else the canonical column's; None where neither says."""
     target = targets(schema).get(name)
     return column.type or (types(target)[0] if target else None)
+
+
+def amounts(schema: TableSchema, feed: Feed) -> list[str]:
+    """Columns of ``feed`` that are amounts of money."""
+    told = {k.name for k in targets(schema).values() if k.unit == MINOR or k.name == UNIT_PRICE}
+    return [
+        name
+        for name, column in feed.columns.items()
+        if name in told or type_of(schema, name, column) == "money"
+    ]
 
 
 def constant_value(text: str, kind: ColumnType) -> Any:

@@ -136,7 +136,7 @@ WORDS: dict[str, dict[str, str]] = {
 """Table -> canonical column -> words, the likeliest first."""
 KNOWN = "known time|known at|recorded at|recorded|received|received at|loaded at|ingested at|imported at|booked|booked at|logged|logged at|reported|reported at|inserted at|processed at|updated at|entry date|erfasst am|gebucht am"  # noqa: E501
 """Of a clock that says when a row became known."""
-CURRENCY = "currency|currency code|ccy|curr|currency iso|iso currency|waehrung|währung|货币|币种"
+CURRENCY = "currency|currency code|ccy|curr|order currency|price currency|transaction currency|currency iso|iso currency|waehrung|währung|货币|币种"  # noqa: E501
 """Of a column that says what money an amount is in."""
 FILES: dict[str, str] = {
     "order_lines": "order lines|orders|order|sales|transactions|invoices|purchases|retail|bestellungen|订单",  # noqa: E501
@@ -243,6 +243,11 @@ def file_likeness(stem: str, table: str) -> float:
     """Whether a file is called as a table is: 1, or 0."""
     named = set(tokens(stem))
     return float(any(set(tokens(word)) <= named for word in FILES.get(table, "").split("|")))
+
+
+def is_currency(name: str) -> bool:
+    """Whether a column is called like one that says what money amounts are in."""
+    return likeness(name, CURRENCY) > 0
 
 
 def is_money(name: str) -> bool:

@@ -24,7 +24,7 @@ from features.canonical import IDENTIFIERS, MERGES
 from features.engine import connect
 from features.erasure import expired, expiry, without_erased
 from features.errors import DataError
-from features.feeds import MADE, Feed
+from features.feeds import MADE, Feed, amounts
 from features.linkage.resolve import Decision, Resolution, resolve
 from features.links import SOURCE_ID, Links
 from features.netting import netted, valued
@@ -101,6 +101,7 @@ def ingest(
     staging = folder / "staged"
     staging.mkdir()
     sheets = stage_all(source.feeds, files, staging)
+    _see_currencies(source, sheets)
     backend = connect(folder)
     links, version = Links(source.name, key), rule_version(source)
     tables: dict[str, dict[str, Any]] = {}
@@ -161,6 +162,29 @@ def written(found: Resolution, folder: Path) -> dict[str, Any]:
         return {}
     pq.write_table(found.merges, folder / f"{MERGES.name}.parquet", compression="zstd")
     return {MERGES.name: {"first": pc.min(found.merges[c.EVENT_TIME]).as_py()}}
+
+
+def _see_currencies(source: Source, sheets: Mapping[str, tuple[Sheet, ...]]) -> None:
+    """Refuse amounts beside a column that may say that some of them are in another currency."""
+    unseen = {
+        (name, column): sheet.name
+        for name, table in source.tables.items()
+        for part, feed in table.feeds.items()
+        if feed.currency is None and amounts(source.table_schema(name), feed)
+        for sheet in sheets[f"{name}.{part}" if part else name]
+        for column in sheet.counts.currencies
+        if column not in feed.reads
+    }
+    if unseen:
+        raise DataError.listing(
+            f"source {source.name}: columns that may name the currency of amounts are not declared",
+            [
+                f"table {name}: {column!r} of {file}; declare `currency: {column}`, and what is in "
+                f"another one than {source.currency} is set aside, or `currency: false` where it "
+                "says nothing of the amounts"
+                for (name, column), file in unseen.items()
+            ],
+        )
 
 
 def _records(

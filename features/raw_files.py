@@ -37,7 +37,7 @@ class Record(NamedTuple):
     """One record of a file, or its header."""
 
     values: Sequence[str | None]
-    """Texts of the wanted columns; none where there is a problem."""
+    """Texts of the wanted columns; none where there is a problem. Of a header all its names."""
     problem: str
     raw: bytes
     lines: int = 1

@@ -20,6 +20,7 @@ from features.raw_files import (
     Dialect,
     Record,
     delimiter_of,
+    header_names,
     kind_of,
     physical_lines,
     places_of,
@@ -123,7 +124,7 @@ def split(lines: Iterable[bytes], dialect: Dialect, delimiter: str) -> Iterator[
 def _text_records(path: Path, dialect: Dialect, wanted: Sequence[str]) -> Iterator[Record]:
     found = split(physical_lines(path), dialect, delimiter_of(path, dialect))
     for fields, problem, raw, lines in found:
-        yield Record([], problem, raw, lines, header=True)
+        yield Record(header_names(fields), problem, raw, lines, header=True)
         if problem != BLANK:
             places = places_of(path, fields, problem, wanted)
             break
@@ -151,6 +152,7 @@ def _json_records(path: Path, dialect: Dialect, wanted: Sequence[str]) -> Iterat
         yield Record([values.get(name) for name in wanted], "", raw)
     if seen:  # without any record the file is refused anyway
         see_columns(path, list(seen), wanted)
+        yield Record(list(seen), "", b"", 0, header=True)
 
 
 def json_object(raw: bytes, encoding: str) -> dict[str, str | None]:

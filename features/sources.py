@@ -24,6 +24,7 @@ from features.feeds import (
     Condition,
     Feed,
     TableSource,
+    amounts,
     constant_value,
     targets,
     type_of,
@@ -210,8 +211,7 @@ def _problems(schema: TableSchema, feed: Feed) -> list[str]:
                 constant_value(column.constant, kind)
             except (ValueError, ArithmeticError):
                 problems.append(f"column {name!r}: constant {column.constant!r} is no {kind}")
-    amounts = [k.name for k in allowed.values() if k.unit == MINOR or k.name == UNIT_PRICE]
-    if feed.currency and not (set(amounts) & set(kinds) or "money" in kinds.values()):
+    if feed.currency and not amounts(schema, feed):
         problems.append("currency: no column is an amount")
     if kinds.get(feed.clock) != "timestamp" and (feed.known_time or c.EVENT_TIME in feed.columns):
         problems.append(f"known_time: {feed.clock!r} is no timestamp column")

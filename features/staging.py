@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import DataError
-from features.raw_files import BLANK, MAX_RECORD_LINES, Dialect, kind_of
+from features.guessing import is_currency
+from features.raw_files import BLANK, MAX_RECORD_LINES, Dialect, header_names, kind_of
 from features.readers import records
 from features.recount import recount
 from features.sampling import Sample, draw
@@ -51,6 +52,8 @@ class Staged(Strict):
     bytes: int
     independent_lines: int
     independent_bytes: int
+    currencies: tuple[str, ...] = ()
+    """Columns that are called like one that says what money amounts are in."""
 
 
 def stage(
@@ -130,7 +133,7 @@ def _write(request: dict[str, Any]) -> dict[str, Any]:
         [("row", pa.int64()), ("line", pa.int64()), ("lines", pa.int32()), ("raw", pa.binary()),
          ("problem", pa.string()), *[(name, pa.string()) for name in wanted]]
     )  # fmt: skip
-    nothing, headed = [None] * len(wanted), kind_of(path) == "parquet"
+    nothing, headed, columns = [None] * len(wanted), False, set[str]()
     batch: list[tuple[Any, ...]] = []
 
     def flush() -> None:
@@ -151,6 +154,7 @@ def _write(request: dict[str, Any]) -> dict[str, Any]:
             if header:
                 counts["header_lines"] += lines
                 headed = headed or not problem
+                columns.update(header_names(values))
                 continue
             row = request["first_row"] + counts["records"]
             batch.append((row, line, lines, raw, problem or None, *(values or nothing)))
@@ -168,6 +172,7 @@ def _write(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "file": path.name, "sha256": digest,
         "independent_lines": lines, "independent_bytes": size, **counts,
+        "currencies": sorted(name for name in columns if is_currency(name)),
     }  # fmt: skip
 
 

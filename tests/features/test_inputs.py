@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -146,6 +148,25 @@ def test_every_file_gives_the_same_rows(
     assert facts["seen"] == facts["totals"]["accepted"] == len(ROWS)
     amounts = {row[c.ORDER]: row[c.AMOUNT] for row in lines.to_pylist()}
     assert amounts == {row["order"]: int(row["qty"] * row["price"] * 100) for row in ROWS}
+
+
+@pytest.mark.parametrize("kind", [as_csv, as_json, as_parquet, as_workbook])
+def test_a_column_of_currencies_is_not_overlooked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Callable[[Path], str]
+) -> None:
+    """Beside amounts it is declared, or said to tell nothing of them; else the file is refused."""
+    rows = [row | {"Currency Code": "EUR" if k else "USD"} for k, row in enumerate(ROWS)]
+    monkeypatch.setattr(sys.modules[__name__], "ROWS", rows)
+    monkeypatch.setattr(sys.modules[__name__], "NAMES", [*rows[0]])
+    name = kind(tmp_path)
+    remedy = f"table order_lines: 'Currency Code' of {name}; declare `currency: Currency Code`"
+    with pytest.raises(DataError, match=remedy):
+        ingested(tmp_path, {"files": [name]})
+    for declared_as, aside in (("Currency Code", 1), (False, 0)):
+        shutil.rmtree(tmp_path / "out")
+        more = {"currency": declared_as, "max_quarantined_share": 0.1}
+        facts, _ = ingested(tmp_path, {"files": [name]}, **more)
+        assert facts["totals"]["quarantined"] == aside
 
 
 # --- JSON Lines -----------------------------------------------------------------------------
