@@ -146,7 +146,8 @@ def _records(world: World) -> tuple[pd.DataFrame, pa.Array]:
         "kind": kind,
         "late": late[document],
     })  # fmt: skip
-    return records, pa.array([*orders["order_no"], *returns], pa.string())
+    numbers = (pa.array(k, pa.string()) for k in (orders["order_no"], returns))
+    return records, pa.concat_arrays(list(numbers))
 
 
 def _passed(world: World, moments: pd.Series) -> Ints:
