@@ -129,6 +129,7 @@ def main() -> None:
     with timed("rankers"):
         for name, ranker in rankers.items():
             ranker.fit([rows[name]], 7)
+    del lines, before, shelf, rows  # what teaches is not there when lists are made
     with timed("makers now"):
         made = Recommender(shelf_at(plan, today), rankers)
     with timed(f"three lists of {K} for everyone"):
