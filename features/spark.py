@@ -10,15 +10,26 @@ from features.errors import ConfigError
 
 if TYPE_CHECKING:
     from ibis.backends.pyspark import Backend
+    from pyspark.sql import SparkSession
 
 MASTER = "PERENNIAL_SPARK_MASTER"
 LOCAL = "local[2]"
 
 
 def connect_spark() -> "Backend":
-    """A Spark backend on ``PERENNIAL_SPARK_MASTER``, by default two local threads.
+    """A Spark backend for expressions; see :func:`session`."""
+    import ibis
 
-    A session that runs already is used as it is, so on a cluster its own settings hold.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ibis.pyspark.connect(session())
+
+
+def session() -> "SparkSession":
+    """The session on ``PERENNIAL_SPARK_MASTER``, by default two local threads.
+
+    A session that runs already is used as it is, so on a cluster its own settings hold; to link
+    records there, they have to name Splink's jar of similarities.
 
     Raises
     ------
@@ -31,7 +42,7 @@ def connect_spark() -> "Backend":
         raise ConfigError(
             "engine: spark needs pyspark; `make spark` installs it, or use engine: duckdb"
         ) from None
-    import ibis
+    from splink.internals.spark.jar_location import similarity_jar_location
 
     master = os.environ.get(MASTER) or LOCAL
     settings = {
@@ -39,6 +50,7 @@ def connect_spark() -> "Backend":
         "spark.sql.ansi.enabled": "true",  # overflow is an error, not another number
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        "spark.jars": similarity_jar_location(),
     }
     if master.startswith("local"):
         settings |= {
@@ -50,16 +62,14 @@ def connect_spark() -> "Backend":
     for name, value in settings.items():
         builder = builder.config(name, value)
     try:
-        session = builder.getOrCreate()
+        found = builder.getOrCreate()
     except Exception as error:  # py4j and pyspark raise classes of their own for a missing Java
         raise ConfigError(
             f"Spark did not start on {master} ({type(error).__name__}): it needs Java 17 or later "
             f"on the PATH, and {MASTER} to name a master that answers"
         ) from None
-    session.sparkContext.setLogLevel("ERROR")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ibis.pyspark.connect(session)
+    found.sparkContext.setLogLevel("ERROR")
+    return found
 
 
 def keep_on_spark(backend: "Backend", name: str, expression: ir.Table) -> ir.Table:

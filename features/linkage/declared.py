@@ -50,6 +50,9 @@ class Identity(Strict):
     """Columns of which a person has one value: clusters that contradict each other stay apart."""
     largest: int = Field(default=20, ge=2)
     """Customers that may become one person; what would exceed it waits for review."""
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    """Where pairs are scored: ``spark`` for more records than one machine takes. Weights are fitted
+    on DuckDB either way, on samples of pairs."""
     seed: int = Field(default=7, ge=0)
     """Of the random sample of pairs behind the u probabilities."""
     sample_pairs: int = Field(default=1_000_000, ge=1_000)

@@ -9,6 +9,7 @@ Nobody labels pairs: ``u`` comes of random pairs, ``m`` of expectation maximisat
 share that the weights themselves imply.
 """
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -227,6 +228,7 @@ class Scorer:
 
         logging.getLogger("splink").setLevel(logging.ERROR)
         self._connection, self._count = connection, records.num_rows
+        self._records, self._engine = records, declared.engine
         self._frame = DuckDBAPI(connection=connection).register(records)
         if weights is None:
             self.model = fitted(connection, self._frame, declared, self._count)
@@ -241,10 +243,7 @@ class Scorer:
         Columns ``record_l``, ``record_r``, ``person_l``, ``person_r``, ``known_l``, ``known_r``,
         ``weight`` and ``mw_<column>``, ``mw_tf_adj_<column>`` for each compared column.
         """
-        scored = self._linker.inference.predict(
-            threshold_match_weight=LOWEST_WEIGHT, warning_mode="never"
-        )
-        name, shift = scored.physical_name, 0.0
+        name, shift = self._predicted(), 0.0
         if not self._given:
             before = weight_of(self.model["probability_two_random_records_match"])
             binned = self._connection.sql(
@@ -263,6 +262,29 @@ class Scorer:
             f"FROM {name}"
         )
         return "scored"
+
+    def _predicted(self) -> str:
+        """Table of pairs with the weights that Splink gives them, on the engine that is asked."""
+        if self._engine == "duckdb":
+            scored = self._linker.inference.predict(
+                threshold_match_weight=LOWEST_WEIGHT, warning_mode="never"
+            )
+            return str(scored.physical_name)
+        from splink import Linker, SparkAPI
+
+        from features.spark import session
+
+        # Persisted, not written out: records stay in the memory of the cluster.
+        spark = SparkAPI(spark_session=session(), break_lineage_method="persist")
+        # The only double quotes are those around names of columns.
+        model = json.loads(json.dumps(self.model | {"sql_dialect": "spark"}).replace('\\"', "`"))
+        linker = Linker(spark.register(self._records), model, log_level=None)
+        scored = linker.inference.predict(
+            threshold_match_weight=LOWEST_WEIGHT, warning_mode="never"
+        )
+        found = pa.Table.from_pandas(scored.as_pandas_dataframe(), preserve_index=False)
+        self._connection.register("scored_on_spark", found)
+        return "scored_on_spark"
 
     def unlinkable(self, at: float) -> float:
         """Share of records that say too little to be linked even to a copy of themselves."""

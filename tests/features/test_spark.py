@@ -113,3 +113,33 @@ def test_a_pipeline_names_its_engine(place: Workspace, spark: Any) -> None:
     assert there.fresh
     assert read_features(here.folder).equals(read_features(there.folder))
     assert here.content == there.content
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("reader_here")
+def test_pairs_of_records_on_both_engines(place: Workspace, spark: Any) -> None:
+    """``engine: spark`` scores the same pairs by the same weights of what agrees.
+
+    Two libraries compute how alike texts are, so a pair at the edge of a level may differ, and with
+    it the share of matches that all weights imply.
+    """
+    from features.ingest import PAIRS
+    from features.sources import load_source
+    from features.tables import build_tables
+
+    del spark
+    found = {}
+    for engine in ("duckdb", "spark"):
+        asked = {"simulate.customers": 300, "identity.engine": engine}
+        stored = build_tables(place, load_source(place, "simulated_people", asked))
+        rows = pq.read_table(stored.published.folder / PAIRS).to_pylist()
+        found[engine] = {
+            (r["customer_id"], r["other_customer_id"]): sum(
+                part or 0.0 for name, part in r.items() if name.startswith("mw_")
+            )
+            for r in rows
+        }
+    here, there = found["duckdb"], found["spark"]
+    assert len(here.keys() & there.keys()) > 0.99 * len(here.keys() | there.keys()) > 50
+    same = [there[k] == pytest.approx(here[k], abs=1e-6) for k in here.keys() & there.keys()]
+    assert sum(same) > 0.99 * len(same)
