@@ -270,15 +270,16 @@ class Scorer:
                 threshold_match_weight=LOWEST_WEIGHT, warning_mode="never"
             )
             return str(scored.physical_name)
-        from splink import Linker, SparkAPI
+        import splink
 
         from features.spark import session
 
+        api: Any = splink.SparkAPI  # it has no types
         # Persisted, not written out: records stay in the memory of the cluster.
-        spark = SparkAPI(spark_session=session(), break_lineage_method="persist")
+        spark = api(spark_session=session(), break_lineage_method="persist")
         # The only double quotes are those around names of columns.
         model = json.loads(json.dumps(self.model | {"sql_dialect": "spark"}).replace('\\"', "`"))
-        linker = Linker(spark.register(self._records), model, log_level=None)
+        linker: Any = splink.Linker(spark.register(self._records), model, log_level=None)
         scored = linker.inference.predict(
             threshold_match_weight=LOWEST_WEIGHT, warning_mode="never"
         )
