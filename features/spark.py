@@ -42,7 +42,7 @@ def session() -> "SparkSession":
         raise ConfigError(
             "engine: spark needs pyspark; `make spark` installs it, or use engine: duckdb"
         ) from None
-    from splink.internals.spark.jar_location import similarity_jar_location
+    from splink.backends.spark import similarity_jar_location
 
     master = os.environ.get(MASTER) or LOCAL
     settings = {
