@@ -9,16 +9,24 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-NICE = 10
-"""A tenth of the event loop's share, and no turn that it would have to wait for."""
+NICE = 5
+"""A third of the event loop's share where both want the core."""
 
 Work = TypeVar("Work")
 Done = TypeVar("Done")
 
 
-def thread(name: str) -> ThreadPoolExecutor:
-    """One thread, which bounds what it costs."""
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=name, initializer=stand_back)
+def thread(name: str, *, behind: bool = False) -> ThreadPoolExecutor:
+    """One thread, which bounds what it costs.
+
+    Parameters
+    ----------
+    behind
+        Whether it stands back behind the event loop: for compiled work, which gives the interpreter
+        up. Whatever holds it with a low priority holds up everybody on a busy machine.
+    """
+    first = stand_back if behind else None
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=name, initializer=first)
 
 
 def stand_back() -> None:

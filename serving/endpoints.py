@@ -102,7 +102,8 @@ class Endpoints:
         }
         # Explanations cost many times a prediction: one thread of their own bounds them and keeps
         # the event loop free for predictions, which take about as long as a switch of threads.
-        self.pool, self.explainer = background.thread("explain"), Explainer(bundle)
+        self.pool = background.thread("explain", behind=True)
+        self.explainer = Explainer(bundle)
         self.together = background.Together(self.pool, self.explainer.computed, MOST_TOGETHER)
         self.kept = Kept()
 
