@@ -65,6 +65,7 @@ class _Connection(asyncio.Protocol):
         self.client.free(self)
 
     def send(self, sent: bytes, arrived: float) -> None:
+        """Send a request that arrived at that moment."""
         self.arrived = arrived
         self.transport.write(sent)
 
@@ -91,6 +92,8 @@ class _Connection(asyncio.Protocol):
 
 
 class _Client:
+    """Connections to one service, the requests that wait for one, and what came back."""
+
     def __init__(self, host: str, port: int, sends: Callable[[], bytes]) -> None:
         self.host, self.port, self.sends, self.seen = host, port, sends, Seen()
         self.idle: deque[_Connection] = deque()
@@ -100,11 +103,13 @@ class _Client:
         self.refill, self.asked = False, 0
 
     async def connect(self, count: int) -> None:
+        """Open so many connections."""
         loop = asyncio.get_running_loop()
         for _ in range(count):
             await loop.create_connection(lambda: _Connection(self), self.host, self.port)
 
     def arrive(self, moment: float) -> None:
+        """A request arrives: it is sent, or waits for a connection; it counts from ``moment``."""
         self.asked += 1
         while self.idle:
             connection = self.idle.popleft()
@@ -114,6 +119,7 @@ class _Client:
         self.waiting.append(moment)
 
     def free(self, connection: _Connection) -> None:
+        """A connection has nothing to do: it takes what waits, or the next at once."""
         if self.ended:
             connection.transport.close()
         elif self.waiting:
@@ -125,6 +131,7 @@ class _Client:
             self.idle.append(connection)
 
     def lost(self, connection: _Connection) -> None:
+        """A connection ended, maybe with its request; another is opened."""
         if connection.arrived:
             self.seen.broken += 1
         if connection in self.idle:

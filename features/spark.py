@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 import ibis.expr.types as ir
@@ -57,6 +59,8 @@ def session() -> "SparkSession":
             "spark.sql.shuffle.partitions": "4",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
+            # It is made at the start, though no table is ever kept; not in the folder of the call.
+            "spark.sql.warehouse.dir": str(Path(gettempdir()) / "perennial-spark"),
         }
     builder = SparkSession.builder.master(master).appName("perennial")
     for name, value in settings.items():
