@@ -157,21 +157,29 @@ def score(
         grouped = purpose is not None
         key = fingerprint(*made_of, code_fingerprint("training", "serving"), reasons, grouped)
         answers = _answers(place, model, key, loaded, rows, reasons, grouped, progress)
-    if purpose is not None and (few := answers[c.CUSTOMER].nunique()) < LEAST_AUDIENCE:
-        raise DataError(
-            f"{model}: {few} of {len(asked)} customers consent to {purpose!r} and have an answer; "
-            f"a list of fewer than {LEAST_AUDIENCE} is not written, since they could be told apart"
-        )
-    if purpose is not None and plan.config.suggest:
-        answers[suggestions.COLUMN] = suggestions.suggested(answers, plan.config.suggest)
-    if purpose is not None and not isinstance(loaded, ListsBundle):
-        answers = groups.coarse(answers, LEAST_AUDIENCE)
+    if purpose is not None:
+        answers = _audience(version, answers, purpose, len(asked))
     with progress.stage("write"):
         number = version.granted.version
         if purpose is None:  # an audience is not like everyone: the ledger would judge it as such
             predictions.write_batch(place, model, number, loaded, moment, rows, answers)
         write(_named(answers, version), out)
     return Scored(out, len(answers), moment, number, len(asked) - len(kept))
+
+
+def _audience(version: Scoring, answers: pd.DataFrame, purpose: str, asked: int) -> pd.DataFrame:
+    """The answers as they leave the house: with what to do, in no group that tells people apart."""
+    if (few := answers[c.CUSTOMER].nunique()) < LEAST_AUDIENCE:
+        raise DataError(
+            f"{version.model}: {few} of {asked} customers consent to {purpose!r} and have an "
+            f"answer; a list of fewer than {LEAST_AUDIENCE} is not written, since they could be "
+            "told apart"
+        )
+    if suggest := version.plan.config.suggest:
+        answers[suggestions.COLUMN] = suggestions.suggested(answers, suggest)
+    if isinstance(version.loaded, ListsBundle):
+        return answers
+    return groups.coarse(answers, LEAST_AUDIENCE)
 
 
 def _asked(tables: Tables, plan: AnyPlan, moment: datetime) -> set[int]:
