@@ -263,6 +263,17 @@ def ratio(part: ir.Value, whole: ir.Value) -> ir.Value:
     return part.cast("float64") / whole.cast("float64").nullif(0.0)
 
 
+def entropy(total: ir.Value, spread: ir.Value) -> ir.Value:
+    """How evenly ``total`` counts are spread over kinds, in nats; missing where nothing is counted.
+
+    ``ln N - sum(n ln n) / N`` (Shannon 1948, section 6), of which ``spread`` is the sum. Engines
+    differ in the last bit of a logarithm: nine digits are the same in all of them.
+    """
+    n = total.cast("float64")
+    nats = ibis.greatest(n.nullif(0.0).ln() - ratio(spread, n), 0.0).round(9)
+    return ibis.ifelse(n > 0, nats, None)
+
+
 def currency(minor: ir.Value) -> ir.Value:
     """Whole units of the currency from a sum of minor units."""
     return minor.cast("float64") / 100.0

@@ -8,10 +8,11 @@ from features import columns as c
 from features.schema import FeatureColumn
 from features.sets._declare import KEYS, Declare, beside, finished
 from features.settings import Strict
-from features.views import AGE, View, currency, ratio
+from features.views import AGE, View, currency, entropy, ratio
 
 DECLARE = Declare("assortment")
 CATALOGUE = "products"
+BILLION = 1_000_000_000
 
 
 class AssortmentConfig(Strict):
@@ -129,9 +130,10 @@ class Assortment:
                     f"{word}_top_share", f"share of lines of the {word} bought most",
                     missing(word), days,
                 ),
-                DECLARE.share(
-                    f"{word}_concentration", f"chance that two lines are of the same {word}",
-                    missing(word), days,
+                DECLARE.maybe(
+                    f"{word}_entropy_nats", "nats",
+                    f"how evenly lines are spread over {plural}: 0 = all of one", missing(word),
+                    days,
                 ),
             ]  # fmt: skip
         return [
@@ -186,7 +188,8 @@ def _kinds(bought: ir.Table, kind: str) -> ir.Table:
             f"{kind}_kinds": each.count(),
             f"{kind}_top": each.n.max(),
             f"{kind}_n": each.n.sum(),
-            f"{kind}_squares": (each.n * each.n).sum(),
+            # Whole billionths, so that sums do not depend on the order of the rows.
+            f"{kind}_n_ln_n": (each.n * each.n.ln() * BILLION).round().cast("int64").sum(),
         }
     )
 
@@ -198,6 +201,6 @@ def _told_by_catalogue(found: ir.Table) -> list[ir.Value]:
         values += [
             found[f"{kind}_kinds"],
             ratio(found[f"{kind}_top"], n),
-            ratio(found[f"{kind}_squares"], n * n),
+            entropy(n, found[f"{kind}_n_ln_n"] / BILLION),
         ]
     return [*values, ratio(found.all_paid, found.all_usual), ratio(found.all_new, found.all_n)]

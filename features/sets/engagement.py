@@ -10,7 +10,7 @@ from features import columns as c
 from features.schema import FeatureColumn
 from features.sets._declare import KEYS, Declare, beside, finished, slug
 from features.settings import Strict
-from features.views import AGE, View, ratio
+from features.views import AGE, View, entropy, ratio
 
 VISIT, VIEW, SEARCH, CART, CHECKOUT, PURCHASE = (
     "visit", "view", "search", "cart_add", "checkout", "purchase",
@@ -104,14 +104,11 @@ class Engagement:
         config, longest = self.config, self.config.longest
         found = beside(_ever(view), self._lately(view), self._sessions(view))
         counts = [found[f"kind_{k}"].cast("float64") for k in range(len(config.kinds))]
-        n = found.of_kinds.cast("float64")
         spread: ir.Value = ibis.literal(0.0)
         for count in counts:
             spread = spread + count * ibis.greatest(count, 1.0).ln()
-        # Engines differ in the last bit of a logarithm: nine digits are the same in all of them.
-        entropy = ibis.greatest(n.nullif(0.0).ln() - ratio(spread, n), 0.0).round(9)
         values = {
-            f"behaviour_entropy_nats_{longest}d": ibis.ifelse(n > 0, entropy, None),
+            f"behaviour_entropy_nats_{longest}d": entropy(found.of_kinds, spread),
             f"visit_minutes_{longest}d": ratio(found.timed_seconds, found.timed) / 60.0,
             f"visits_trend_ratio_{longest}d": ratio(
                 found[f"visits_{min(config.windows_days)}d"], found[f"visits_{longest}d"]

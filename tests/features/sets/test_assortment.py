@@ -1,5 +1,6 @@
 """The set ``assortment``, and the ledger of purchases behind it."""
 
+import math
 from collections import Counter, defaultdict
 from datetime import datetime
 from typing import Any
@@ -68,7 +69,9 @@ def _by_catalogue(past: Past, sold: list[dict[str, Any]], config: Any) -> dict[s
         values |= {
             f"{plural}_{days}d": len(counts) or None,
             f"{word}_top_share_{days}d": share(max(counts.values(), default=0), n),
-            f"{word}_concentration_{days}d": share(sum(k * k for k in counts.values()), n * n),
+            f"{word}_entropy_nats_{days}d": share(
+                sum(k * math.log(n / k) for k in counts.values()), n
+            ),
         }
     priced = [line for line in told if latest[line[c.PRODUCT]][c.CATEGORY] in usual]
     paid = sum(line[c.AMOUNT] for line in priced)
@@ -150,7 +153,8 @@ def test_category_known_at_the_cutoff_counts() -> None:
     early, late = datetime(2010, 12, 10), datetime(2010, 12, 25)
     found = computed(USE, world_of(order_lines=lines, products=products), [early, late])
     assert [found[1, t]["categories_365d"] for t in (early, late)] == [2, 1]
-    assert [found[1, t]["category_concentration_365d"] for t in (early, late)] == [0.5, 1]
+    entropies = [found[1, t]["category_entropy_nats_365d"] for t in (early, late)]
+    assert entropies == pytest.approx([math.log(2), 0], abs=1e-6)
     assert [found[1, t]["price_level_365d"] for t in (early, late)] == [400 / 300, 400 / 300]
     assert [found[1, t]["new_90d_share_365d"] for t in (early, late)] == [0.5, 0.5]
     assert found[1, late]["brands_365d"] is None
