@@ -41,8 +41,8 @@ from features.progress import Progress
 from features.settings import Workspace
 from training.pipeline import PREPARING, load_plan, prepare
 from training.splits import Block
-from training.supervised.family import division
 from training.supervised.learn import learn
+from training.supervised.stages import division
 from training.tune import tune
 
 OURS = "ours, nested"

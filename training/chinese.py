@@ -82,8 +82,8 @@ MEANINGS = {
     "mean price of an item in kept orders": "保留订单的件均价",
     "share of lines of the category bought most": "最常购品类的占比",
     "share of lines of the brand bought most": "最常购品牌的占比",
-    "how evenly lines are spread over categories: 0 = all of one": "各品类购买的均匀程度：0 = 全为一类",
-    "how evenly lines are spread over brands: 0 = all of one": "各品牌购买的均匀程度：0 = 全为一个品牌",
+    "how evenly lines are spread over categories: 0 = all of one": "购买在各品类间的均匀程度",
+    "how evenly lines are spread over brands: 0 = all of one": "购买在各品牌间的均匀程度",
     # periods, engagement, support, contract
     "orders kept": "保留的订单",
     "visits on every channel": "全渠道访问次数",

@@ -120,7 +120,7 @@ def search(
         from training import pipeline
         from training.runs import stages
         from training.supervised.config import SupervisedConfig, SupervisedPlan
-        from training.supervised.family import work
+        from training.supervised.stages import work
 
         plan = pipeline.load_plan(place, config, set_)
         if not isinstance(plan.config, SupervisedConfig):

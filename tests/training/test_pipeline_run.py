@@ -40,12 +40,12 @@ from training import pack, pipeline, review, track, tune, versions
 from training.keys import verifying_key
 from training.record import Record, champion
 from training.runs import run
-from training.supervised import family, learn
+from training.supervised import learn, stages
 from training.supervised import pack as supervised_pack
 from training.tracker import bundle_folder, client, review_folder
 from training.warm import warm_start
 
-STAGES = (*pipeline.PREPARING, *family.FAMILY.stages)
+STAGES = (*pipeline.PREPARING, *stages.STAGES)
 
 pytestmark = MARKS
 
@@ -80,7 +80,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     plan = planned(elsewhere)
     progress = Progress("churn", STAGES)
     prepared = pipeline.prepare(elsewhere, plan, progress)
-    learned = family.learn_all(elsewhere, plan, prepared, progress)
+    learned = stages.learn_all(elsewhere, plan, prepared, progress)
     resumed = runs.place.store / "runs" / "churn" / learned.manifest["key"]
     assert learned.content == Published(resumed, json.loads(
         (resumed / "manifest.json").read_text()), False).content  # fmt: skip
@@ -107,14 +107,14 @@ def test_learning_killed_anywhere_leaves_all_or_nothing(
     plan = planned(decided, "seed=9", "search.trials=0", "baselines=[{use: recency.Recency}]")
     progress = Progress("churn", STAGES)
     prepared = pipeline.prepare(decided, plan, progress)
-    expected = family.learn_all(decided, plan, prepared, progress)
+    expected = stages.learn_all(decided, plan, prepared, progress)
     shutil.rmtree(expected.folder)
     with pytest.MonkeyPatch.context() as dying:
         dying.setattr(point, Runs.die)
         with pytest.raises(Killed):
-            family.learn_all(decided, plan, prepared, progress)
+            stages.learn_all(decided, plan, prepared, progress)
     assert expected.folder.exists() == whole
-    again = family.learn_all(decided, plan, prepared, progress)
+    again = stages.learn_all(decided, plan, prepared, progress)
     assert again.content == expected.content
     assert again.fresh != whole
     assert not list(expected.folder.parent.glob(".*"))
@@ -136,12 +136,12 @@ def test_another_process_helps_with_a_search_that_was_begun(
     with pytest.MonkeyPatch.context() as dying:
         dying.setattr(Progress, "step", Runs.die)  # after the first trial
         with pytest.raises(Killed):
-            family.learn_all(decided, plan, prepared, progress)
+            stages.learn_all(decided, plan, prepared, progress)
     helped = asked("search", path, *chosen)
     assert helped.exit_code == 0, helped.output
     assert helped.stdout == "churn: 4 trials are finished\n"
     monkeypatch.setattr(tune, "_value", Runs.die)
-    learned = family.learn_all(decided, plan, prepared, progress)
+    learned = stages.learn_all(decided, plan, prepared, progress)
     assert pd.read_csv(learned.folder / "search.csv")["trial"].tolist() == [0, 1, 2, 3]
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from features.settings import Strict
 from training.contract import Floats
+from training.details import Detail
 
 COLUMN = "answer_set"
 
@@ -53,3 +54,11 @@ class Sets(Strict):
         """The sets in words."""
         yes, no = self.holds(p)
         return np.select([yes & no, yes, no], ["yes or no", "yes", "no"], "neither")
+
+    def column(self) -> Detail:
+        """The column that says them."""
+        meaning = (
+            f"yes, no, both or neither: holds the true answer of {self.coverage:.0%} of the "
+            "customers with the event, and of as many without"
+        )
+        return Detail(name=COLUMN, unit="set", dtype="string", meaning=meaning)

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from features.settings import Strict
 from training.contract import Floats
+from training.details import Detail
 
 COLUMN = "tier"
 NAMES = ("high", "medium", "low")
@@ -54,3 +55,12 @@ class Tiers(Strict):
     def words(self, p: Floats) -> NDArray[np.str_]:
         """The tier of each answer."""
         return np.select([p >= self.high_from, p >= self.medium_from], NAMES[:2], NAMES[2])
+
+    def column(self) -> Detail:
+        """The column that says it."""
+        meaning = (
+            f"high from probability {self.high_from:.4f} on, medium from {self.medium_from:.4f}; "
+            f"{self.precisions[0]:.0%} and {self.precisions[1]:.0%} of them had the event on the "
+            "validation cutoffs"
+        )
+        return Detail(name=COLUMN, unit="tier", dtype="string", meaning=meaning)
