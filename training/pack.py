@@ -87,6 +87,8 @@ def finish(
         shutil.copy(case.prepared.checks.folder / name, folder / f"leakage.{name}")
     if (ROOT / "requirements.lock").is_file():
         shutil.copy(ROOT / "requirements.lock", folder / "requirements.lock")
+    for section in sections:
+        section.write(folder)
     title = f"{config.name}: {case.plan.task.question}"
     (folder / "CARD.md").write_text(report.markdown(title, sections))
     (folder / "report.html").write_text(report.page(title, sections, folder / "plots"))

@@ -2,14 +2,17 @@
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from features.errors import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,25 @@ class Section:
     text: Sequence[str] = ()
     table: pd.DataFrame | None = None
     plots: Sequence[str] = field(default_factory=tuple)
-    """Names of PNG files in the pack's ``plots`` folder, without ending."""
+    """Names of PNG files in the pack's ``plots`` folder, without ending, that others drew."""
+    figures: Mapping[str, "tuple[pd.DataFrame, Figure]"] = field(default_factory=dict)
+    """By name: plots of the section's own, each with the tidy table behind it."""
+    files: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    """By name: tables that stand in the pack as CSV."""
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Names of all its plots."""
+        return (*self.figures, *self.plots)
+
+    def write(self, folder: Path) -> None:
+        """Its own plots and tables into a pack."""
+        from training.plots import save
+
+        for name, (table, figure) in self.figures.items():
+            save(folder / "plots", name, table, figure)
+        for name, table in self.files.items():
+            table.to_csv(folder / f"{name}.csv", index=False)
 
 
 def check_complete(sections: Sequence[Section]) -> None:
@@ -33,7 +54,7 @@ def check_complete(sections: Sequence[Section]) -> None:
     """
     problems = []
     for section in sections:
-        if not section.text and section.table is None and not section.plots:
+        if not section.text and section.table is None and not section.shown:
             problems.append(f"section {section.title!r} is empty")
         problems += [
             f"section {section.title!r}: an empty paragraph"
@@ -72,8 +93,8 @@ def markdown(title: str, sections: Sequence[Section]) -> str:
                 _row([_cell(v) for v in row]) for row in section.table.itertuples(index=False)
             ]
             lines.append("")
-        lines += [f"![{name}](plots/{name}.png)" for name in section.plots]
-        lines += [""] if section.plots else []
+        lines += [f"![{name}](plots/{name}.png)" for name in section.shown]
+        lines += [""] if section.shown else []
     return "\n".join(lines)
 
 
@@ -101,7 +122,7 @@ def page(title: str, sections: Sequence[Section], plots: Path) -> str:
                 for row in section.table.itertuples(index=False)
             )
             parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
-        for name in section.plots:
+        for name in section.shown:
             data = base64.b64encode((plots / f"{name}.png").read_bytes()).decode()
             parts.append(f'<img alt="{html.escape(name)}" src="data:image/png;base64,{data}">')
     return (

@@ -9,7 +9,8 @@ from features.schema import FeatureColumn
 from features.themes import OF_SET, theme_of, themes
 from tests.training.samples import bundle, declared
 from training.contract import Explanation
-from training.supervised.themes import NONE, groups, sums, table
+from training.supervised.theme_report import groups, table
+from training.supervised.themes import NONE, sums
 
 
 def test_every_set_has_a_theme() -> None:

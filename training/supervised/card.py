@@ -1,15 +1,13 @@
 """The card of a supervised answer: how it was judged and how it was learned, as sections."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pandas as pd
 
 from features.cutoffs import Snapshots
 from features.settings import Part, canonical, resolve
+from training import event_plots, explanation_plots, plots, value_plots
 from training.bundle import MODELS
 from training.card import (
-    Case,
     again,
     beside,
     data,
@@ -21,79 +19,30 @@ from training.card import (
     limits,
     with_intervals,
 )
-from training.contract import Explanation
-from training.evaluate import ALARM, CENTRE, SLICE_METRICS, Judged
+from training.evaluate import ALARM, CENTRE, SLICE_METRICS
 from training.gates import CANDIDATE
+from training.metrics import LOWER_IS_BETTER
+from training.plots import Drawn
 from training.report import Section, pairs
 from training.supervised import (
     changes,
     coverage,
+    decide_report,
     fairness,
     lever_report,
     stale,
     stated,
+    theme_report,
     tier_report,
     timing_report,
+    tuned,
     value_report,
 )
-from training.supervised.config import SupervisedPlan
-from training.supervised.sets import Sets
-from training.supervised.timing_report import TimingReport
-from training.supervised.value_report import ValueReport
+from training.supervised.case import SupervisedCase
+from training.tune import search_slices
 
-
-@dataclass(frozen=True)
-class SupervisedCase(Case):
-    """What judging a supervised answer found besides."""
-
-    plan: SupervisedPlan
-    space: str
-    """What scores and contributions are measured in."""
-    judged: Judged
-    by_slice: pd.DataFrame
-    importance: pd.DataFrame
-    explained: Explanation
-    """Of the rows drawn to be explained."""
-    alarms: list[tuple[str, float]]
-    """Features that tell the answer alone, with their ROC-AUC or rank correlation."""
-    themes: pd.DataFrame
-    groups: pd.DataFrame | None
-    """Customers at or above the threshold by what raises their score most; None for amounts."""
-    decisions: pd.DataFrame | None
-    """What each answer is worth, where costs are given."""
-    fair: pd.DataFrame | None = None
-    """What each group of the audit attributes gets of an event's answers; None without any."""
-    said: pd.DataFrame | None = None
-    """What customers wrote about; None where the source brings nothing of it."""
-    sets: Sets | None = None
-    """Which answers cannot be ruled out, where the YAML asks for it."""
-    covered: pd.DataFrame | None = None
-    """Whether answer sets hold the true answer; None without sets."""
-    tiers: pd.DataFrame | None = None
-    """Volume and precision by tier; None without tiers."""
-    moved: pd.DataFrame | None = None
-    """How answers move with what a business can move; None where the YAML names nothing."""
-    wanted: str = ""
-    """Which way is better."""
-    staleness: pd.DataFrame | None = None
-    """What models of other ages reach; None where nothing tells ages."""
-    search_helped: str = ""
-    """What tuning is worth, in words; empty where nothing was tuned."""
-    drift: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """Test rows against the latest lesson and the champion's test rows."""
-    signature: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """What differs from the champion for who calls it."""
-    costs: dict[str, float] = field(default_factory=dict)
-    """Latency, size and memory."""
-    value: ValueReport | None = None
-    """Of answers that tell customer values."""
-    timing: TimingReport | None = None
-    """Of answers that tell when."""
-
-    @property
-    def crossed(self) -> bool:
-        """Whether customers were divided, because there is no clock."""
-        return isinstance(self.plan.config.cutoffs, Snapshots)
+EXPLAINED = 15
+"""Columns that the card lists as driving the score."""
 
 
 def sections(case: SupervisedCase) -> list[Section]:
@@ -107,23 +56,22 @@ def sections(case: SupervisedCase) -> list[Section]:
         _metrics(case),
         _differences(case),
         _slices(case),
-        *_fairness(case),
-        *_sets(case),
-        *(() if case.tiers is None else (tier_report.section(case.tiers),)),
+        *fairness.sections(case),
+        *coverage.sections(case),
+        *tier_report.sections(case),
         *(value_report.sections(case.value, case.plan.source.currency) if case.value else ()),
         *(timing_report.sections(case.timing) if case.timing else ()),
         _learning(case),
         _parameters(case),
         _calibration(case),
         _calibration_choice(case),
-        *_decisions(case),
+        *decide_report.sections(case),
         _drivers(case),
-        *_themes(case),
-        *(() if case.moved is None else (lever_report.section(case.moved, case.wanted),)),
-        *_aging(case),
-        *changes.drift_section(case.drift),
-        changes.signature_section(case.signature, case.champion_note),
-        changes.cost_section(case.costs),
+        *theme_report.sections(case),
+        *stated.sections(case),
+        *lever_report.sections(case),
+        *stale.sections(case),
+        *changes.sections(case),
         _features(case),
         leakage(case),
         data(case),
@@ -131,13 +79,6 @@ def sections(case: SupervisedCase) -> list[Section]:
         limits(case),
         again(case),
     ]
-
-
-JUDGED_BY = {
-    "event": ("reliability", "gain", "lift", "precision_recall", "roc", "confusion"),
-    "amount": ("deciles", "calibration", "gain"),
-}
-"""Plots beside the metrics."""
 
 
 def _metrics(case: SupervisedCase) -> Section:
@@ -174,7 +115,8 @@ def _metrics(case: SupervisedCase) -> Section:
         )
     table = beside(values, "answer", with_intervals(values, "value")).fillna("not told")
     heading = "Metrics across customers" if case.crossed else "Metrics on the test cutoff"
-    return Section(heading, text, table, JUDGED_BY[kind])
+    draw = event_plots.of_events if kind == "event" else value_plots.of_amounts
+    return Section(heading, text, table, figures=draw(case.judged.ranked))
 
 
 def _unit(case: SupervisedCase) -> str:
@@ -201,20 +143,14 @@ def _slices(case: SupervisedCase) -> Section:
         "Slices",
         ["Groups judged apart; intervals are wide where a group is small."],
         case.by_slice[shown].astype(object).fillna("not judged"),
-        ("slices",),
+        figures={
+            "slices": (
+                case.by_slice,
+                plots.slices(case.by_slice, SLICE_METRICS[kind][0], CENTRE[kind]),
+            )
+        },
+        files={"slices": case.by_slice},
     )
-
-
-def _fairness(case: SupervisedCase) -> list[Section]:
-    if case.fair is None or case.judged.rows.audit is None:
-        return []
-    return [fairness.section(case.fair, [str(name) for name in case.judged.rows.audit.columns])]
-
-
-def _sets(case: SupervisedCase) -> list[Section]:
-    if case.covered is None or case.sets is None:
-        return []
-    return [coverage.section(case.covered, case.sets, case.crossed)]
 
 
 def _learning(case: SupervisedCase) -> Section:
@@ -236,16 +172,40 @@ def _learning(case: SupervisedCase) -> Section:
         f"Search: {search.trials} trials by {search.metric} "
         f"on {len(pd.read_csv(folder / f'folds.{CANDIDATE}.csv'))} validation blocks"
         + (", and as many anew for each part." if case.crossed else "."),
-        *([case.search_helped] if case.search_helped else []),
+        *_tuning(case),
         f"Dropped: {case.facts['dropped_immature']:,} customers at cutoffs whose labels were not "
         f"known by the test cutoff, {case.facts['dropped_unlabelled']:,} without a known label.",
     ]
-    searched = len(pd.read_csv(folder / "search.csv")) > 0
-    plots = (() if case.crossed else ("timeline",)) + (
-        ("search", "search_slices") if searched else ()
-    )
-    splits = pd.read_csv(folder / "splits.csv").astype(object).fillna("not known")
-    return Section("How it was learned", text, splits, plots)
+    splits, drawn = pd.read_csv(folder / "splits.csv"), _searched(case)
+    if not case.crossed:
+        timeline = plots.timeline(splits, CENTRE[case.judged.kind])
+        drawn = {"timeline": (splits, timeline), **drawn}
+    shown = splits.astype(object).fillna("not known")
+    return Section("How it was learned", text, shown, figures=drawn)
+
+
+def _tuning(case: SupervisedCase) -> list[str]:
+    """What tuning is worth; nothing where nothing was tuned."""
+    aged = stale.read(case.learned.folder)
+    if aged is None:
+        return []
+    said = tuned.sentence(
+        case.learned.folder, case.rows, aged[stale.NOW], case.plan.config.search.metric,
+        case.judged.kind, *case.draws,
+    )  # fmt: skip
+    return [said] if said else []
+
+
+def _searched(case: SupervisedCase) -> Drawn:
+    """What the search tried; nothing where it tried nothing."""
+    search, trials = case.plan.config.search, pd.read_csv(case.learned.folder / "search.csv")
+    if trials.empty:
+        return {}
+    by_field = search_slices(trials, case.plan.config.model, search)
+    return {
+        "search": (trials, plots.search(trials, search.metric, search.metric in LOWER_IS_BETTER)),
+        "search_slices": (by_field, plots.search_slices(by_field, search.metric)),
+    }
 
 
 def _parameters(case: SupervisedCase) -> Section:
@@ -285,57 +245,24 @@ def _calibration_choice(case: SupervisedCase) -> Section:
 
 
 def _drivers(case: SupervisedCase) -> Section:
+    explained = case.explained
     text = [
         f"Mean absolute contribution in {case.space}; direction is the rank correlation of value "
         "and contribution. Contributions explain the score before calibration and are no causes.",
         f"Largest gap between base + contributions and the score: {case.facts['additivity']:.2g}.",
     ]
-    by_value = (case.importance["direction"] != "by word").any()
-    drawn = ("beeswarm", *(("dependence",) if by_value else ()))
-    return Section("What drives the score", text, case.importance.head(15), drawn)
-
-
-def _themes(case: SupervisedCase) -> list[Section]:
-    text = (
-        f"Contributions in {case.space} summed over the columns about the same thing; the sums add "
-        "up to the score as contributions do."
-    )
-    shown = case.themes.round(4)
-    found = [Section("Reasons by theme", [text], shown, ("themes",))]
-    if case.groups is not None and len(case.groups):
-        sampled = len(case.explained.scores)
-        text = (
-            f"Of {sampled:,} customers drawn, the {case.groups['customers'].sum():,} at or above "
-            "the threshold, by the theme that raises their score most. An association, no cause."
-        )
-        found.append(Section("Groups with a common reason", [text], case.groups.round(3)))
-    if case.said is not None:
-        found.append(stated.section(case.said))
-    return found
-
-
-def _decisions(case: SupervisedCase) -> list[Section]:
-    costs, currency = case.plan.config.decide, case.plan.source.currency
-    if costs is None or case.decisions is None:
-        return []
-    a, b = costs.accept.alpha, costs.accept.beta
-    text = [
-        f"A contact costs {costs.contact_cost:g} {currency}, an offer that is taken "
-        f"{costs.offer_cost:g}, a customer who stays is worth {costs.value:g}; of those about to "
-        f"leave a share takes the offer that is Beta({a:g}, {b:g}), {costs.accept.mean:.2f} on "
-        "average. Those who would have stayed all take it.",
-        f"At that average a contact pays from probability {costs.threshold:.4f} on: the threshold "
-        "that is served. Profits are per customer.",
-    ]
-    if costs.capacity is not None:
-        text.append(f"At most {costs.capacity:,} contacts can be made.")
-    return [Section("What decisions are worth", text, case.decisions.round(4), ("profit",))]
-
-
-def _aging(case: SupervisedCase) -> list[Section]:
-    if case.staleness is None:
-        return []
-    return [stale.section(case.staleness, case.plan.config.search.metric, case.judge_anew)]
+    worded = [k.name for k in case.made.answer.columns if k.dtype == "string"]
+    importance = explanation_plots.importance_table(explained, worded)
+    labels = [name.replace("__", ": ").replace("_", " ") for name in explained.columns]
+    drawn = {"beeswarm": (importance, explanation_plots.beeswarm(explained, labels))}
+    words = set(importance.loc[importance["direction"] == "by word", "feature"])
+    depends = explanation_plots.dependence_table(explained, importance, words)
+    if len(depends):
+        drawn["dependence"] = depends, explanation_plots.dependence(depends, explained.space)
+    return Section(
+        "What drives the score", text, importance.head(EXPLAINED),
+        figures=drawn, files={"importance": importance},
+    )  # fmt: skip
 
 
 def _features(case: SupervisedCase) -> Section:

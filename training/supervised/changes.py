@@ -5,6 +5,7 @@ import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,22 @@ from training.report import Section
 from training.rows import Rows
 from training.supervised.bundle import Bundle
 
+if TYPE_CHECKING:
+    from training.supervised.case import SupervisedCase
+
 FILE = "latest_rows.parquet"
 SHOWN = 12
 ASKED = 15
+
+
+def sections(case: "SupervisedCase") -> list[Section]:
+    """What is different since the latest lesson and since the champion, and what answers cost."""
+    moved = drift(case.made, case.learned.folder, case.champion, case.reported.rows.X)
+    return [
+        *drift_section(moved),
+        signature_section(signature(case.made, case.champion), case.champion_note),
+        cost_section(case.costs),
+    ]
 
 
 def write_latest(folder: Path, rows: Rows) -> None:
@@ -72,7 +86,7 @@ def drift_section(table: pd.DataFrame) -> list[Section]:
     )
     columns = ["since", "column", "psi", "by_chance", "where", "share_then", "share_now", "alert"]
     shown = table.sort_values("psi", ascending=False, kind="stable")[columns].head(SHOWN)
-    return [Section("Drift", [text], shown.round(4))]
+    return [Section("Drift", [text], shown.round(4), files={"drift": table})]
 
 
 def signature(made: Bundle, champion: Loaded | None) -> pd.DataFrame:
@@ -103,11 +117,14 @@ def signature_section(table: pd.DataFrame, note: str) -> Section:
     """Said even where nothing changed."""
     if table.empty:
         said = note or "Columns in, columns out, data and parameters are the champion's."
-        return Section("Changes since the champion", [said[0].upper() + said[1:]])
+        return Section(
+            "Changes since the champion", [said[0].upper() + said[1:]], files={"signature": table}
+        )
     return Section(
         "Changes since the champion",
         ["Columns that a caller sends and gets, what was learned from, and parameters."],
         table,
+        files={"signature": table},
     )
 
 

@@ -7,6 +7,7 @@ from training.contract import Floats
 from training.metrics import customer_weights, interval
 from training.report import Section
 from training.rows import Rows
+from training.supervised.case import SupervisedCase
 from training.supervised.sets import Sets
 
 
@@ -32,6 +33,14 @@ def table(rows: Rows, sets: Sets, p: Floats, repeats: int, seed: int) -> pd.Data
     return pd.DataFrame(lines)
 
 
+def sections(case: SupervisedCase) -> list[Section]:
+    """Where the YAML asks for sets."""
+    sets = case.made.answer.sets
+    if sets is None:
+        return []
+    return [section(table(case.rows, sets, case.answers, *case.draws), sets, case.crossed)]
+
+
 def section(found: pd.DataFrame, sets: Sets, crossed: bool) -> Section:
     """The section of the card."""
     text = (
@@ -44,4 +53,4 @@ def section(found: pd.DataFrame, sets: Sets, crossed: bool) -> Section:
             else "; found is the share on the test."
         )
     )
-    return Section("Answer sets", [text], found.round(4))
+    return Section("Answer sets", [text], found.round(4), files={"answer_sets": found})

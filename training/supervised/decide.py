@@ -8,7 +8,6 @@ after the profit of Verbeke et al. (2012).
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,9 +16,6 @@ from scipy.special import betainc
 
 from features.settings import Strict
 from training.contract import Floats
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 POINTS = 200
 """Points of a drawn curve."""
@@ -141,15 +137,3 @@ def table(config: DecideConfig, y: Floats, answers: Mapping[str, Floats]) -> pd.
             "profit_at_threshold": float(config.profit(y[named]).sum() / len(y)),
         })  # fmt: skip
     return pd.DataFrame(lines)
-
-
-def figure(curves: Mapping[str, pd.DataFrame], currency: str) -> "Figure":
-    """Profit per customer by the share contacted, one line per answer."""
-    from training.plots import COLOURS, axes_of
-
-    drawn, axes = axes_of("Profit", "share of customers contacted", f"{currency} per customer")
-    for k, (name, found) in enumerate(curves.items()):
-        axes.plot(found["contacted"], found["profit"], color=COLOURS[k % len(COLOURS)], label=name)
-    axes.axhline(0.0, color="0.6", linewidth=1)
-    axes.legend()
-    return drawn

@@ -20,6 +20,8 @@ from training.slices import audit_slices
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from training.supervised.case import SupervisedCase
+
 Share = tuple[Floats, Floats]
 """Numerator and denominator, each of shape (n_rows,): a weighted sum of one over the other."""
 DRAWN = ("found_share", "false_alarm_share", "precision")
@@ -117,6 +119,14 @@ def figure(found: pd.DataFrame) -> "Figure":
     return drawn
 
 
+def sections(case: "SupervisedCase") -> list[Section]:
+    """Of events, where there are audit attributes."""
+    if case.judged.kind != "event" or case.rows.audit is None:
+        return []
+    found = table(case.rows, case.answers, case.named, *case.draws)
+    return [] if found is None else [section(found, [str(name) for name in case.rows.audit])]
+
+
 def section(found: pd.DataFrame, attributes: Sequence[str]) -> Section:
     """The section of the card: every group, and how far apart the groups of an attribute are."""
     said = "; ".join(f"{name}: {meaning}" for name, meaning in MEASURES.items())
@@ -131,7 +141,10 @@ def section(found: pd.DataFrame, attributes: Sequence[str]) -> Section:
         rate=["not known" if pd.isna(v) else f"{v:.3f}" for v in found["rate"]],
         **{measure: _cells(found, measure) for measure in MEASURES},
     )
-    return Section("Fairness", text, shown, ("fairness",))
+    return Section(
+        "Fairness", text, shown,
+        figures={"fairness": (found, figure(found))}, files={"fairness": found},
+    )  # fmt: skip
 
 
 def _cells(found: pd.DataFrame, measure: str) -> list[str]:

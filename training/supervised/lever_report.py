@@ -6,6 +6,7 @@ import pandas as pd
 from training.contract import Floats
 from training.report import Section
 from training.supervised.bundle import Bundle
+from training.supervised.case import SupervisedCase
 from training.supervised.levers import Levers, moves
 
 
@@ -24,6 +25,14 @@ def table(bundle: Bundle, levers: Levers, X: Floats) -> pd.DataFrame:
     return pd.DataFrame(lines).sort_values("mean_change_of_those", key=abs, ascending=False)
 
 
+def sections(case: SupervisedCase) -> list[Section]:
+    """Where the YAML names what can be moved."""
+    levers = case.made.answer.levers
+    if levers is None:
+        return []
+    return [section(table(case.made, levers, case.explained.values), levers.wanted)]
+
+
 def section(found: pd.DataFrame, wanted: str) -> Section:
     """The section of the card."""
     text = (
@@ -31,4 +40,7 @@ def section(found: pd.DataFrame, wanted: str) -> Section:
         f"{wanted} by most, all else as it is. It shows what the model goes by; whether moving "
         "it would move customers, an experiment has to tell."
     )
-    return Section("What a business can move: an association, no cause", [text], found.round(4))
+    return Section(
+        "What a business can move: an association, no cause", [text], found.round(4),
+        files={"levers": found},
+    )  # fmt: skip

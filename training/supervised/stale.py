@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,11 @@ from training.report import Section
 from training.rows import Rows
 from training.splits import Block, Splits
 from training.tune import fitted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from training.supervised.case import SupervisedCase
 
 FILE = "aged.parquet"
 MONTH = timedelta(days=365.25 / 12)
@@ -99,9 +105,7 @@ def read(folder: Path) -> dict[str, Floats] | None:
     return {age: stored[age].to_numpy(np.float64) for age in stored.columns}
 
 
-def write(folder: Path, table: pd.DataFrame, metric: str) -> None:
-    """``staleness.csv`` and its plot."""
-    table.to_csv(folder / "staleness.csv", index=False)
+def _drawn(table: pd.DataFrame, metric: str) -> "Figure":
     shown = table[table["metric"] == metric]
     figure, axes = plots.axes_of("How answers age", "months since the model was taught", metric)
     spread = [shown["value"] - shown["ci_low"], shown["ci_high"] - shown["value"]]
@@ -109,7 +113,16 @@ def write(folder: Path, table: pd.DataFrame, metric: str) -> None:
         shown["months"], shown["value"], yerr=spread, fmt="o-", color=plots.COLOURS[0], capsize=3
     )
     axes.set_xticks(shown["months"])
-    plots.save(folder / "plots", "staleness", table, figure)
+    return figure
+
+
+def sections(case: "SupervisedCase") -> list[Section]:
+    """Where a run stored answers of models of other ages."""
+    answers, metric = read(case.learned.folder), case.plan.config.search.metric
+    if answers is None:
+        return []
+    found = curve(case.rows, answers, metric, case.judged.kind, *case.draws)
+    return [section(found, metric, case.judge_anew)]
 
 
 def section(table: pd.DataFrame, metric: str, judge_anew: str) -> Section:
@@ -129,4 +142,7 @@ def section(table: pd.DataFrame, metric: str, judge_anew: str) -> Section:
         "the older one is worse.",
         f"Retrain trigger: {trigger}.",
     ]
-    return Section("How answers age", text, table.round(4), ("staleness",))
+    return Section(
+        "How answers age", text, table.round(4),
+        figures={"staleness": (table, _drawn(table, metric))}, files={"staleness": table},
+    )  # fmt: skip

@@ -11,6 +11,7 @@ from features.tables import Stored
 from features.views import AGE
 from training.report import Section
 from training.rows import Rows
+from training.supervised.case import SupervisedCase
 
 TABLE, TOPIC = "feedback", "topic"
 DAYS = 365
@@ -59,6 +60,14 @@ def stated(
     return told[kept].sort_values("customers", ascending=False).reset_index()
 
 
+def sections(case: SupervisedCase) -> list[Section]:
+    """Of events with a clock, where the source brings what customers wrote."""
+    if case.judged.kind != "event" or case.crossed:
+        return []
+    found = stated(case.prepared.stored, case.test, case.rows, case.named)
+    return [] if found is None else [section(found)]
+
+
 def section(found: pd.DataFrame) -> Section:
     """The section of the card, beside the reasons that were learned."""
     text = (
@@ -67,4 +76,4 @@ def section(found: pd.DataFrame) -> Section:
         "and the rate of the event among all who did. Hold it against the reasons by theme: a "
         "customer who says nothing has reasons too."
     )
-    return Section("Reasons that customers state", [text], found.round(4))
+    return Section("Reasons that customers state", [text], found.round(4), files={"stated": found})

@@ -7,6 +7,7 @@ from training.contract import Floats
 from training.metrics import customer_weights, interval
 from training.report import Section
 from training.rows import Rows
+from training.supervised.case import SupervisedCase
 from training.supervised.tiers import NAMES, Tiers
 
 
@@ -39,6 +40,12 @@ def table(rows: Rows, tiers: Tiers, p: Floats, repeats: int, seed: int) -> pd.Da
     return pd.DataFrame(lines)
 
 
+def sections(case: SupervisedCase) -> list[Section]:
+    """Where the YAML asks for tiers."""
+    tiers = case.made.answer.tiers
+    return [] if tiers is None else [section(table(case.rows, tiers, case.answers, *case.draws))]
+
+
 def section(found: pd.DataFrame) -> Section:
     """The section of the card."""
     text = (
@@ -47,4 +54,4 @@ def section(found: pd.DataFrame) -> Section:
         "longer than so many takes the highest answers instead."
     )
     shown = found.round(4).astype(object).where(found.notna(), "nobody is in it")
-    return Section("Tiers", [text], shown)
+    return Section("Tiers", [text], shown, files={"tiers": found})

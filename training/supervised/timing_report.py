@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,14 +138,6 @@ def _states(
     )
 
 
-def write_timing(folder: Path, report: TimingReport) -> None:
-    """The plot with the table behind it, and the tables without a plot."""
-    plots.save(folder / "plots", "curves", report.curves, _drawn(report.curves))
-    report.coverage.to_csv(folder / "coverage.csv", index=False)
-    if report.states is not None:
-        report.states.to_csv(folder / "states.csv", index=False)
-
-
 def _drawn(table: pd.DataFrame) -> "Figure":
     """Lines as expected, marks with intervals as found."""
     figure, axes = plots.axes_of("By when", "days after the cutoff", "share of customers")
@@ -179,13 +170,20 @@ def sections(report: TimingReport) -> list[Section]:
         "and claims more."
     )
     found = [
-        Section("By when", [text], report.curves.round(4), ("curves",)),
-        Section("Intervals of days", [covers], report.coverage.round(4)),
-    ]
+        Section(
+            "By when", [text], report.curves.round(4),
+            figures={"curves": (report.curves, _drawn(report.curves))},
+        ),
+        Section(
+            "Intervals of days", [covers], report.coverage.round(4),
+            files={"coverage": report.coverage},
+        ),
+    ]  # fmt: skip
     if report.states is not None:
         due = (
             "A customer's own rhythm: due is who is past the usual days between two events, "
             "overdue who is past the longest."
         )
-        found.append(Section("Due and overdue", [due], report.states.round(4)))
+        states = report.states
+        found.append(Section("Due and overdue", [due], states.round(4), files={"states": states}))
     return found

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -148,14 +147,6 @@ def _contradictions(told: pd.DataFrame, leaves: Floats) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["row", "reason", "p_alive", "churn"])
 
 
-def write_beside(folder: Path, found: BesideChurn | str) -> None:
-    """The tables, where there are any."""
-    if isinstance(found, str):
-        return
-    found.at_risk.to_csv(folder / "value_at_risk.csv", index=False)
-    found.contradictions.to_csv(folder / "churn_contradictions.csv", index=False)
-
-
 def section(found: BesideChurn | str, days: int, currency: str) -> Section:
     """A section of the card."""
     heading = "Value at risk, and churn beside it"
@@ -175,4 +166,5 @@ def section(found: BesideChurn | str, days: int, currency: str) -> Section:
             f"surest by both, and opposed): {said}; churn_contradictions.csv lists them.",
         ],
         found.at_risk,
+        files={"value_at_risk": found.at_risk, "churn_contradictions": found.contradictions},
     )

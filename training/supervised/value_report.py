@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ import pandas as pd
 from features import columns as c
 from features.settings import Workspace
 from features.snapshot import read_features
-from training import plots, value_plots
+from training import value_plots
 from training.categories import encoded
 from training.details.spread import LIKELY
 from training.details.value import TIERS, CustomerValue
@@ -26,7 +25,6 @@ from training.supervised.value_coherence import (
     beside_churn,
     contradictions,
     section,
-    write_beside,
 )
 
 TENTHS = 10
@@ -221,16 +219,6 @@ def _migration(bundle: Bundle, now: pd.Series, prepared: Prepared) -> pd.DataFra
     return table.rename_axis(index=f"at {latest:%Y-%m-%d}", columns=None).reset_index()
 
 
-def write_report(folder: Path, report: ValueReport) -> None:
-    """Plots with the tables behind them, and the tables without a plot."""
-    for name, (table, figure) in value_plots.of_values(report).items():
-        plots.save(folder / "plots", name, table, figure)
-    report.tiers.to_csv(folder / "tiers.csv", index=False)
-    report.migration.to_csv(folder / "tier_migration.csv", index=False)
-    report.contradictions.to_csv(folder / "contradictions.csv", index=False)
-    write_beside(folder, report.churn)
-
-
 def sections(report: ValueReport, currency: str) -> list[Section]:
     """Sections of the card."""
     c_ = report.details.config
@@ -266,15 +254,19 @@ def sections(report: ValueReport, currency: str) -> list[Section]:
     coherent = (
         f"{wrong} rows whose windows, intervals or parts contradict each other (contradictions.csv)"
     )
+    drawn = value_plots.of_values(report)
     return [
-        Section("Value tiers", [value, tiers], report.tiers),
+        Section("Value tiers", [value, tiers], report.tiers, files={"tiers": report.tiers}),
         Section(
             "Migration between tiers",
             ["By the same model and cut-offs: how many customers went where."],
             report.migration,
+            files={"tier_migration": report.migration},
         ),
         Section(
-            "Intervals", [covers, f"{coherent}."], report.coverage, ("coverage",)
+            "Intervals", [covers, f"{coherent}."], report.coverage,
+            figures={"coverage": drawn.pop("coverage")},
+            files={"contradictions": report.contradictions},
         ),
         Section(
             "Cohorts and orders in time",
@@ -285,7 +277,7 @@ def sections(report: ValueReport, currency: str) -> list[Section]:
                 assumed,
             ],
             report.cohorts.astype(object).fillna("not known"),
-            ("cohorts", "tracking", "p_alive"),
+            figures=drawn,
         ),
         section(report.churn, c_.tier_days, currency),
     ]  # fmt: skip
