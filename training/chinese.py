@@ -20,7 +20,7 @@ _DECLARED = ", as the source declares it"
 MEANINGS = {
     # recency, frequency, value
     "time since the last order": "距上次下单的时间",
-    "repeat orders: all orders but the first": "复购订单（首单除外）",
+    "repeat orders, all but the first": "复购订单（首单除外）",
     "time since the first order": "距首次下单的时间",
     "mean value of an order, net of what was taken back": "订单均值（扣除退货）",
     # orders
@@ -54,21 +54,22 @@ MEANINGS = {
     "time since the third order from the end": "距倒数第三单的时间",
     # cadence
     "mean gap between days with an order": "下单日之间的平均间隔",
-    "median of those gaps: the usual gap": "通常间隔（间隔的中位数）",
-    "standard deviation of those gaps": "间隔的标准差",
-    "deviation over mean of the gaps: 0 = a clock": "间隔的变异系数（0＝极有规律）",
-    "the longest of those gaps": "最长间隔",
-    "the most recent of those gaps": "最近一次间隔",
+    "usual gap between days with an order, the median": "通常间隔（间隔的中位数）",
+    "standard deviation of the gaps between days with an order": "间隔的标准差",
+    "deviation over mean of the gaps between days with an order, 0 = a clock":
+        "间隔的变异系数（0＝极有规律）",
+    "longest gap between days with an order": "最长间隔",
+    "most recent gap between days with an order": "最近一次间隔",
     "the last gap over the mean gap": "最近间隔与平均间隔之比",
     "time since the last order over the mean gap": "距上次下单时间与平均间隔之比",
     "time since the last order over the usual gap": "距上次下单时间与通常间隔之比",
     "time since the last order over the longest gap": "距上次下单时间与最长间隔之比",
-    "usual gap minus time since the last order: when the next is due, below 0 overdue":
+    "time until the next order is due by the usual gap, below 0 overdue":
         "距下次应购的时间（负数为逾期）",
     "share of orders on Saturday or Sunday": "周末订单的占比",
     "share of orders from 18 o'clock on": "18点以后订单的占比",
     "mean time of day of orders": "下单的平均时刻",
-    "chance that two orders fall on the same weekday: 1 = always, 1/7 = evenly":
+    "chance that two orders fall on the same weekday, 1 = always, 1/7 = evenly":
         "两单落在同一星期几的概率",
     "chance that two orders fall into the same quarter of the day": "两单落在一天同一时段的概率",
     # assortment
@@ -139,7 +140,7 @@ TRAITS = {
     "large baskets": "大客单", "new": "新客", "long known": "老客", "few products": "品种少",
     "many products": "品种多", "no returns": "无退货", "many returns": "多退货",
     "full price": "原价", "discounts": "折扣", "weekdays": "工作日", "weekends": "周末",
-    "by day": "白天", "evenings": "晚间", "average": "一般",
+    "by day": "白天", "evenings": "晚间", "average": "一般", "no order in a year": "一年未下单",
 }  # fmt: skip
 
 VERBS = {"buy": "购买", "view": "浏览", "read": "阅读", "watch": "观看", "listen to": "收听"}

@@ -208,7 +208,7 @@ def reasons(
     """For each row the ``top`` largest contributions, each as a short sentence.
 
     A sentence says the meaning, the value with its unit, and which way it moves the score, such as
-    ``time since the last order is 71 days: raises the score``.
+    ``time since the last order: 71 days (raises the score)``.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ meaning that is not there is said in English.
 """
 
 import math
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
@@ -14,21 +15,25 @@ from features.schema import FeatureColumn
 from training import chinese
 
 Language = Literal["en", "zh"]
+TIMES = ("minutes", "hours", "days", "weeks", "months", "years")
+UNSAID = ("ratio", "flag", "events", "category")
+"""Units that say nothing to a reader: the meaning does."""
+_WORD = re.compile(r"[a-z]+")
 _TEMPLATES = {
-    "is": ("{what} is {value}", "{what}为{value}"),
-    "unknown": ("unknown ({why})", "未知（{why}）"),
-    "raises": (": raises the score", "：推高得分"),
-    "lowers": (": lowers the score", "：拉低得分"),
+    "is": ("{what}: {value}", "{what}为{value}"),
+    "unknown": ("unknown, {why}", "未知（{why}）"),
+    "raises": (" (raises the score)", "：推高得分"),
+    "lowers": (" (lowers the score)", "：拉低得分"),
     "factor": (
         "{what} is {value} (usual {usual}): {moved}",
         "{what}为{value}（通常{usual}）：{moved}",
     ),
-    "moved": ("{said}: {moved}", "{said}：{moved}"),
+    "moved": ("{said} ({moved})", "{said}：{moved}"),
     "adds": ("adds {amount} {unit}", "增加{amount} {unit}"),
     "takes": ("takes {amount} {unit}", "减少{amount} {unit}"),
-    "for own": (": speaks for the segment", "：支持所在分群"),
-    "for other": (": speaks for the runner-up", "：支持次近分群"),
-    "for none": (": says nothing here", "：在此没有影响"),
+    "for own": (" (speaks for the segment)", "：支持所在分群"),
+    "for other": (" (speaks for the runner-up)", "：支持次近分群"),
+    "for none": (" (says nothing here)", "：在此没有影响"),
     "change": (
         "{what} at {then} instead of {now} would mean {id} ({name})",
         "{what}若由{now}变为{then}，则归入{id}（{name}）",
@@ -102,11 +107,20 @@ def number(value: float) -> str:
     return text[:-3] if text.endswith(".00") else text.removesuffix("0")
 
 
+def figures(*values: float, sign: str = "") -> list[str]:
+    """Numbers of a table, with the same digits: four decimals below ten, two from there."""
+    digits = 2 if any(abs(value) >= 10 for value in values) else 4
+    return [f"{value:{sign},.{digits}f}" for value in values]
+
+
 @lru_cache(maxsize=4096)
 def stater(
     column: FeatureColumn, currency: str, language: Language, means: bool = True
 ) -> Callable[[float], str]:
-    """What says a value of a column, such as ``time since the last order is 71 days``.
+    """What says a value of a column, such as ``time since the last order: 71 days``.
+
+    Numbers have the digits that a reader wants: amounts two, times one below ten and none from
+    there, others two at most. What a count counts is said once: ``orders, last 90 days: 3``.
 
     Parameters
     ----------
@@ -121,9 +135,8 @@ def stater(
     )
     why = chinese.missing(column.missing) if language == "zh" else column.missing
     unknown = f"{before}{say('unknown', language, why=why)}{after}"
-    named = {"ratio": "", "currency": currency}.get(column.unit, column.unit)
-    named = chinese.UNITS.get(named, named) if language == "zh" else named
-    after = f" {named}{after}" if named else after
+    one, many = (f"{word and f' {word}'}{after}" for word in _unit(column, currency, language))
+    money, time = column.unit == "currency", column.unit in TIMES
 
     if column.dtype == "string":
         words = [f"{before}{level!r}" for level in column.levels]
@@ -132,11 +145,29 @@ def stater(
     def state(value: float) -> str:  # said of every column of every row: `number`, without a call
         if value != value:
             return unknown
-        text = f"{value:,.2f}"
-        text = text[:-3] if text.endswith(".00") else text.removesuffix("0")
-        return f"{before}{text}{after}"
+        if time:
+            text = f"{value:,.0f}" if abs(value) >= 9.95 else f"{value:.1f}".removesuffix(".0")
+        else:
+            text = f"{value:,.2f}"
+            if not money:
+                text = text[:-3] if text.endswith(".00") else text.removesuffix("0")
+        text = "0" if text == "-0" else text
+        return f"{before}{text}{one if text == '1' else many}"
 
     return state
+
+
+def _unit(column: FeatureColumn, currency: str, language: Language) -> tuple[str, str]:
+    """What stands after a value, after 1 and after others; nothing where the meaning has it."""
+    unit = currency if column.unit == "currency" else column.unit
+    counted = unit != "days" and unit in _WORD.findall(column.meaning)  # windows have days, too
+    if counted or unit in UNSAID:
+        return "", ""
+    if language == "zh":
+        return (chinese.UNITS.get(unit, unit),) * 2
+    if column.unit == "currency" or not unit.endswith("s"):
+        return unit, unit
+    return f"{unit[:-3]}y" if unit.endswith("ies") else unit[:-1], unit
 
 
 def moved(value: float, unit: str, language: Language) -> str:

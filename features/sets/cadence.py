@@ -55,7 +55,7 @@ class Cadence:
             ),
             DECLARE.share(
                 "weekday_concentration",
-                "chance that two orders fall on the same weekday: 1 = always, 1/7 = evenly", none,
+                "chance that two orders fall on the same weekday, 1 = always, 1/7 = evenly", none,
             ),
             DECLARE.share(
                 "daypart_concentration",
@@ -123,14 +123,16 @@ class Cadence:
 
 def _gap_columns() -> list[FeatureColumn]:
     single, two = "fewer than two days with an order", "fewer than two gaps"
+    between = "between days with an order"
     return [
-        DECLARE.maybe("gap_mean_days", "days", "mean gap between days with an order", single),
-        DECLARE.maybe("gap_median_days", "days", "median of those gaps: the usual gap", single),
-        DECLARE.maybe("gap_sd_days", "days", "standard deviation of those gaps", two),
-        DECLARE.maybe("gap_last_days", "days", "the most recent of those gaps", single),
-        DECLARE.maybe("gap_max_days", "days", "the longest of those gaps", single),
+        DECLARE.maybe("gap_mean_days", "days", f"mean gap {between}", single),
+        DECLARE.maybe("gap_median_days", "days", f"usual gap {between}, the median", single),
+        DECLARE.maybe("gap_sd_days", "days", f"standard deviation of the gaps {between}", two),
+        DECLARE.maybe("gap_last_days", "days", f"most recent gap {between}", single),
+        DECLARE.maybe("gap_max_days", "days", f"longest gap {between}", single),
         DECLARE.maybe(
-            "gap_variation_ratio", "ratio", "deviation over mean of the gaps: 0 = a clock", two
+            "gap_variation_ratio", "ratio",
+            f"deviation over mean of the gaps {between}, 0 = a clock", two,
         ),
         DECLARE.maybe("gap_last_over_mean", "ratio", "the last gap over the mean gap", single),
         DECLARE.maybe(
@@ -144,7 +146,7 @@ def _gap_columns() -> list[FeatureColumn]:
         ),
         DECLARE.maybe(
             "expected_in_days", "days",
-            "usual gap minus time since the last order: when the next is due, below 0 overdue",
+            "time until the next order is due by the usual gap, below 0 overdue",
             single, low=None,
         ),
     ]  # fmt: skip

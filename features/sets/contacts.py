@@ -56,7 +56,7 @@ class Contacts:
         for days in config.windows_days:
             columns += [
                 d.zero("sent", "messages", "messages sent", days),
-                *[d.zero(kind, "messages", f"those {what}", days) for kind, what in CAME.items()],
+                *[d.zero(k, "messages", f"messages {what}", days) for k, what in CAME.items()],
                 d.zero("cost", "currency", "cost of the messages sent", days),
             ]  # fmt: skip
         for kind, what in CAME.items():
@@ -71,8 +71,10 @@ class Contacts:
             name, by = slug(channel), f"by {channel}"
             columns += [
                 d.zero(f"{name}_sent", "messages", f"messages sent {by}", longest),
-                d.share(f"{name}_opened_rate", f"share of those opened, {by}", unsent, longest),
-                d.share(f"{name}_clicked_rate", f"share of those clicked, {by}", unsent, longest),
+                d.share(f"{name}_opened_rate", f"share of messages opened, {by}", unsent, longest),
+                d.share(
+                    f"{name}_clicked_rate", f"share of messages clicked, {by}", unsent, longest
+                ),
                 d.maybe(f"{name}_last_sent_days", "days", f"time since the last message {by}",
                         "nothing was sent on this channel"),
             ]  # fmt: skip
@@ -80,8 +82,8 @@ class Contacts:
             name = f"offer_{slug(offer)}"
             columns += [
                 d.zero(f"{name}_sent", "messages", f"messages that offered {offer}", longest),
-                d.share(f"{name}_converted_rate", "share of those after which the goal was reached",
-                        unsent, longest),
+                d.share(f"{name}_converted_rate",
+                        "share of messages after which the goal was reached", unsent, longest),
             ]  # fmt: skip
         return [
             *columns,

@@ -83,7 +83,7 @@ class Engagement:
             d.maybe("visit_minutes", "minutes", "mean length of a visit",
                     "no visit of known length was seen in the window", longest),
             d.maybe("behaviour_entropy_nats", "nats",
-                    "how evenly events are spread over their kinds: 0 = all of one kind",
+                    "how evenly events are spread over their kinds, 0 = all of one kind",
                     "no event of these kinds was seen in the window", longest,
                     high=round(math.log(len(config.kinds)), 9)),
             *[

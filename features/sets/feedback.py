@@ -47,7 +47,7 @@ class Feedback:
                 d.maybe(f"{name}_mean_points", "points", f"mean {kind} score", none, low=low),
                 d.maybe(f"{name}_last_points", "points", f"the last {kind} score", none, low=low),
                 d.maybe(f"{name}_trend_points", "points",
-                        f"the last {kind} score minus their mean", none, low=None),
+                        f"the last {kind} score minus the mean", none, low=None),
                 d.share(f"{name}_low_share",
                         f"share of {kind} scores of at most {threshold:g}", none),
                 d.maybe(f"{name}_last_days", "days", f"time since the last {kind} score", none),

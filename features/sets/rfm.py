@@ -36,7 +36,7 @@ class Rfm:
             FeatureColumn(
                 name="rfm__frequency_orders",
                 unit="orders",
-                meaning="repeat orders: all orders but the first",
+                meaning="repeat orders, all but the first",
                 missing="never",
                 fill=0,
                 low=0,

@@ -130,9 +130,40 @@ def test_a_column_s_sentence() -> None:
     days = FeatureColumn(name="a__b", unit="days", meaning="time since the last order",
                          missing="no order")  # fmt: skip
     english, zh = (sentences.stater(days, "EUR", language) for language in ("en", "zh"))
-    assert english(71.0) == "time since the last order is 71 days"
+    assert english(71.0) == "time since the last order: 71 days"
     assert zh(71.0) == "距上次下单的时间为71 天"
-    assert english(float("nan")) == "time since the last order is unknown (no order)"
+    assert english(float("nan")) == "time since the last order: unknown, no order"
     assert zh(float("nan")) == "距上次下单的时间为未知（没有订单）"
     spend = days.model_copy(update={"unit": "currency", "meaning": "net value of all orders"})
-    assert sentences.stater(spend, "EUR", "zh")(2.5) == "全部订单净额为2.5 EUR"
+    assert sentences.stater(spend, "EUR", "zh")(2.5) == "全部订单净额为2.50 EUR"
+
+
+@pytest.mark.parametrize(
+    ("unit", "meaning", "value", "said", "chinese"),
+    [
+        ("orders", "orders, last 90 days", 1.0, "1", "1"),
+        ("products", "different products bought, last 90 days", 0.0, "0", "0"),
+        ("months", "months of 30 days with an order, last 360 days", 3.0, "3", "3"),
+        ("days", "longest gap between days with an order", 309.08, "309 days", "309 天"),
+        ("days", "time since the last order", 1.0, "1 day", "1 天"),
+        ("days", "time since the last order", 0.42, "0.4 days", "0.4 天"),
+        ("days", "time until the next order is due", -282.5, "-282 days", "-282 天"),
+        ("categories", "kinds of goods", 1.0, "1 category", "1 个品类"),
+        ("messages", "those opened", 2.5, "2.5 messages", "2.5 messages"),
+        ("currency", "net value of orders", 53.1, "53.10 EUR", "53.10 EUR"),
+        ("currency", "net value of orders", 1.0, "1.00 EUR", "1.00 EUR"),
+        ("ratio", "share of orders on Saturday or Sunday", 0.1267, "0.13", "0.13"),
+        ("ratio", "share of orders on Saturday or Sunday", -0.0001, "0", "0"),
+        ("flag", "1 = is a member", 1.0, "1", "1"),
+        ("events", "products viewed, last 30 days", 1.0, "1", "1"),
+    ],
+)
+def test_a_value_reads_as_a_person_would_say_it(
+    unit: str, meaning: str, value: float, said: str, chinese: str
+) -> None:
+    """What is counted is said once, one is singular, and digits end where they tell nothing."""
+    column = FeatureColumn(name="a__b", unit=unit, meaning=meaning, missing="never")
+    alone = {lang: sentences.stater(column, "EUR", lang, means=False) for lang in ("en", "zh")}
+    assert alone["en"](value) == said
+    assert alone["zh"](value) == chinese
+    assert sentences.stater(column, "EUR", "en")(value) == f"{meaning}: {said}"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from features.schema import FeatureColumn
 from features.settings import Strict
 from training.contract import Floats, Model
-from training.sentences import Language, meaning, moved, say, stater
+from training.sentences import Language, meaning, moved, number, say, stater
 
 DETAILS = "training.details"
 """The package that ``use:`` of a task's details is resolved in."""
@@ -82,7 +82,7 @@ def factor_sentence(factor: Factor, i: int, unit: str, language: Language = "en"
     """What row ``i`` has of it, such as ``value of an order is 31 (usual 24): adds 12.00 EUR``."""
     return say(
         "factor", language, what=meaning(factor.meaning, language),
-        value=f"{float(factor.value[i]):.3g}", usual=f"{factor.usual:.3g}",
+        value=number(float(factor.value[i])), usual=number(factor.usual),
         moved=moved(float(factor.contribution[i]), unit, language),
     )  # fmt: skip
 
