@@ -20,6 +20,7 @@ from serving.told import ToldBundle
 from training import categories
 from training.bundle import Loaded
 from training.contract import Floats
+from training.sentences import figures
 from training.supervised.bundle import Bundle
 
 _SINCE = "time since "
@@ -79,7 +80,7 @@ def said(bundle: Loaded, X: Floats) -> str:
     answers, scores = bundle.predict(X)
     told = {name: column[0] for name, column in bundle.tell(X, answers, scores).items()}
     words = [f"{name} {value}" for name, value in told.items() if isinstance(value, str)]
-    first = f"{bundle.answer.output}: {answers[0]:.4g} {bundle.answer.said_unit}"
+    first = f"{bundle.answer.output}: {figures(answers[0])[0]} {bundle.answer.said_unit}"
     return ", ".join([first, *words])
 
 

@@ -28,6 +28,7 @@ from training.bundle import Loaded
 from training.contract import reasons
 from training.drift import SCORE
 from training.record import MATURED, Record
+from training.sentences import figures
 from training.supervised.bundle import Bundle
 
 log = logging.getLogger("perennial")
@@ -54,6 +55,7 @@ class Pages:
         self.pages = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
         )
+        self.pages.filters["plain"] = plain
 
     @property
     def handlers(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
@@ -120,7 +122,7 @@ class Pages:
             "told": {name: column[0] for name, column in told.items()},
             "why": reasons(answer.columns, answer.currency, explained, top=5)[0],
             "bars": bars(float(explained.base[0]), explained.contributions[0], bundle.columns),
-            "columns": answer.columns,
+            "columns": answer.columns, "currency": answer.currency,
         }  # fmt: skip
 
     def _timeline(self, source_id: str) -> list[tuple[str, str]]:
@@ -134,6 +136,13 @@ class Pages:
             values, customers="/customer" in self.handlers
         )
         return Response(text, media_type="text/html", headers=HEADERS)
+
+
+def plain(value: Any) -> str:
+    """A value as a person reads it: no more digits than tell something."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if value.is_integer() else figures(value)[0]
 
 
 def matured(model: str) -> tuple[list[dict[str, Any]], list[str]]:

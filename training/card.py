@@ -12,6 +12,7 @@ from features.snapshot import read_schema
 from features.store import Published
 from training.pipeline import AnyPlan, Prepared, versions
 from training.report import Section, pairs
+from training.sentences import figures
 
 TREE = {
     "clean": "The code is the committed code.",
@@ -98,7 +99,7 @@ def gates(case: Case) -> Section:
 def with_intervals(table: pd.DataFrame, column: str, sign: str = "") -> list[str]:
     """Such as ``0.7412 [0.7102, 0.7688]``."""
     spans = zip(table[column], table["ci_low"], table["ci_high"], strict=True)
-    return [f"{v:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]" for v, low, high in spans]
+    return ["{} [{}, {}]".format(*figures(*span, sign=sign)) for span in spans]
 
 
 def beside(table: pd.DataFrame, answers: str, cells: list[str]) -> pd.DataFrame:
@@ -107,6 +108,14 @@ def beside(table: pd.DataFrame, answers: str, cells: list[str]) -> pd.DataFrame:
         index="metric", columns=answers, values="cell", aggfunc="first", sort=False
     )
     return wide.reset_index()
+
+
+def shown_worse(paired: pd.DataFrame) -> str:
+    """What a reviewer must not overlook: whom the candidate loses to, by which metrics."""
+    lost = paired[paired["ci_high"] < 0].groupby("against", sort=False)["metric"]
+    if not (said := [f"{against} by {', '.join(metrics)}" for against, metrics in lost]):
+        return "By no interval is it shown to be worse than another answer."
+    return f"Shown to be worse (interval below 0) than {'; than '.join(said)}."
 
 
 def features(case: Case, text: str) -> Section:
@@ -191,8 +200,9 @@ def _counts(facts: dict[str, Any]) -> dict[tuple[str, str], int]:
 
 def limits(case: Case) -> Section:
     """What the answers do not cover."""
+    limits = case.plan.config.card.limits
     text = [
-        f"{case.plan.config.card.limits}.",
+        f"{limits[0].upper()}{limits[1:]}.",
         "An answer holds for customers like those asked about, in a season like those seen.",
     ]
     return Section("Limits", text)
@@ -200,5 +210,11 @@ def limits(case: Case) -> Section:
 
 def again(case: Case) -> Section:
     """How to make the version again."""
-    text = f"python -m training run {case.plan.path.name} with the settings in config.resolved.yaml"
-    return Section("Make it again", [text], pairs(versions()))
+    name = case.plan.config.name
+    text = [
+        f"python -m training rerun {name}:VERSION, with the number that this card is registered "
+        "under, makes it again from its record alone and says what differs.",
+        "python -m training run config.resolved.yaml, the file beside this card, learns with the "
+        "same settings from the data as they are then.",
+    ]
+    return Section("Make it again", text, pairs(versions()))

@@ -49,7 +49,8 @@ def beeswarm(explanation: Explanation, labels: Sequence[str]) -> "Figure":
 
     drawn = explanation.to_shap()
     drawn.feature_names = list(labels)
-    shap.plots.beeswarm(drawn, max_display=15, show=False, plot_size=(9, 6))
+    shades = plt.get_cmap("cividis")  # from dark to light, whoever sees no colours
+    shap.plots.beeswarm(drawn, max_display=15, show=False, plot_size=(9, 6), color=shades)
     figure = plt.gcf()
     figure.axes[0].set_xlabel(f"contribution to the score ({explanation.space})")
     return figure

@@ -11,6 +11,7 @@ from features.errors import ConfigError
 from features.settings import Strict
 from training.contract import Floats
 from training.metrics import LOWER_IS_BETTER, UNDIRECTED, interval
+from training.sentences import figures
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 MEASURED = ("worst_slice", "one_row_ms", "golden_rows_ms", "bundle_mb")
@@ -152,9 +153,9 @@ def gate_results(
         known = measured or {}
         value = known[metric] if metric in known else float(judged.draws[CANDIDATE][metric][0])
         if gate.min is not None:
-            add(f"{metric} floor", f"{value:.4f}", value >= gate.min, f"at least {gate.min:g}")
+            add(f"{metric} floor", figures(value)[0], value >= gate.min, f"at least {gate.min:g}")
         if gate.max is not None:
-            add(f"{metric} ceiling", f"{value:.4f}", value <= gate.max, f"at most {gate.max:g}")
+            add(f"{metric} ceiling", figures(value)[0], value <= gate.max, f"at most {gate.max:g}")
         if gate.beats_baseline:
             by, low, high = judged.difference(metric, CANDIDATE, baseline)
             add(
@@ -200,4 +201,4 @@ def failed(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _range(by: float, low: float, high: float) -> str:
-    return f"better by {by:+.4f} [{low:+.4f}, {high:+.4f}]"
+    return "better by {} [{}, {}]".format(*figures(by, low, high, sign="+"))

@@ -111,6 +111,7 @@ def search(table: pd.DataFrame, metric: str, lower_is_better: bool) -> "Figure":
     best = value.cummin() if lower_is_better else value.cummax()
     axes.plot(complete["trial"], value, "o", color=COLOURS[0], label="trial")
     axes.plot(complete["trial"], best, "-", color=COLOURS[2], label="best so far")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     return figure
 

@@ -4,12 +4,14 @@ import base64
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from features.errors import DataError
+from training.sentences import figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,4 +160,10 @@ def _plain(text: str) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return figures(value)[0]
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_cell(one)}" for name, one in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return " ".join(_cell(one) for one in value) or "none"
+    return f"{value:,}" if isinstance(value, Integral) and abs(value) >= 10_000 else str(value)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from features.errors import ConfigError, NotApproved
 from features.settings import Workspace
+from training import card
 from training.gates import failed
 from training.mirror import mirror
 from training.notify import tell
@@ -53,16 +54,8 @@ def show(
     pack = review_folder(place, model, entry.version)
     gates = pd.DataFrame(json.loads((pack / "gates.json").read_text()))
     metrics = pd.read_csv(pack / "metrics.csv")
-    metrics["value"] = [
-        f"{v:.4f} [{low:.4f}, {high:.4f}]"
-        for v, low, high in zip(
-            metrics["value"], metrics["ci_low"], metrics["ci_high"], strict=True
-        )
-    ]
-    beside = metrics.pivot_table(
-        index="metric", columns="answer", values="value", aggfunc="first", sort=False
-    )
-    shown = beside.reset_index()
+    beside = card.beside(metrics, "answer", card.with_intervals(metrics, "value"))
+    shown = beside
     if not every_metric and len(shown) > MOST_METRICS:
         gated = {str(name).partition(" ")[0] for name in gates["gate"]}
         headline = shown["metric"].isin(gated)

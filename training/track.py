@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_SAID = 5000
 """Characters that MLflow's databases keep of a description."""
+LAST = ("Limits", "Make it again")
+"""Sections at the card's end that the description has at its beginning."""
 MORE = "\n\nMore in the run's artifacts, folder review: report.html and CARD.md."
 
 
@@ -55,7 +57,8 @@ def log_version(
             model = log_model(place, run_id, pack.folder, name)
         created = mlflow.register_model(model.model_uri, name, tags=_version_tags(learned, pack))
         found = int(created.version)
-        api.update_model_version(name, str(found), description=_description(pack, run_id))
+        said = description((pack.folder / "CARD.md").read_text(), run_id, name, found)
+        api.update_model_version(name, str(found), description=said)
         api.update_registered_model(name, description=plan.task.question)
     api.set_registered_model_alias(name, CHALLENGER, str(found))
     record = Record(place)
@@ -281,10 +284,19 @@ def _version_tags(learned: Published, pack: Published) -> dict[str, str]:
     }
 
 
-def _description(pack: Published, run_id: str) -> str:
-    """The card's first sections with the gates; plots come from the run's artifacts."""
-    card = (pack.folder / "CARD.md").read_text().partition("\n## Slices")[0]
-    shown = card.replace("](plots/", f"](get-artifact?run_uuid={run_id}&path=review/plots/")
+def description(card: str, run_id: str, name: str, version: int) -> str:
+    """Commands, limits, gates and metrics of the card, as much as MLflow keeps.
+
+    Plots come from the run's artifacts.
+    """
+    sections = {part.partition("\n")[0]: f"## {part.strip()}" for part in card.split("\n## ")[1:]}
+    do = (
+        f"Judge it: `python -m training review {name} --version {version}`\n\n"
+        f"Make it again: `python -m training rerun {name}:{version}`"
+    )
+    first, *others = [part for title, part in sections.items() if title not in LAST]
+    shown = "\n\n".join([do, first, sections["Limits"], *others])
+    shown = shown.replace("](plots/", f"](get-artifact?run_uuid={run_id}&path=review/plots/")
     # MLflow sets cells without a gap: a space that does not break keeps them apart.
     spaced = shown.replace(" | ", "\u00a0\u00a0 | ").replace("---\u00a0\u00a0", "---")
     if len(spaced) <= MOST_SAID:

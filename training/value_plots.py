@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     from training.supervised.value_report import ValueReport
 
-TENTHS = 10
+TENTHS, BEST = 10, "best possible"
 
 
-def of_amounts(ranked: Mapping[str, Ranked]) -> Drawn:
+def of_amounts(ranked: Mapping[str, Ranked], unit: str) -> Drawn:
     """All plots of amounts by name, each with the table behind it; the first answer leads."""
     table, gained = decile_table(ranked), gain_table(ranked)
     first = table[table["answer"] == next(iter(ranked))]
     return {
-        "deciles": (table, deciles(first)),
-        "calibration": (table, calibration(table)),
+        "deciles": (table, deciles(first, unit)),
+        "calibration": (table, calibration(table, unit)),
         "gain": (gained, gain(gained)),
     }
 
@@ -44,11 +44,12 @@ def decile_table(ranked: Mapping[str, Ranked]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def deciles(table: pd.DataFrame) -> "Figure":
+def deciles(table: pd.DataFrame, unit: str) -> "Figure":
     """Predicted beside actual means of one answer."""
     figure, axes = axes_of(
-        "Predicted and actual by tenth", "tenth of customers, highest answers first", "mean amount"
-    )
+        "Predicted and actual by tenth", "tenth of customers, highest answers first",
+        f"mean of a customer ({unit})",
+    )  # fmt: skip
     axes.bar(table["tenth"] - 0.2, table["predicted"], 0.4, label="predicted", color=COLOURS[0])
     axes.bar(
         table["tenth"] + 0.2, table["actual"], 0.4, label="actual", color=COLOURS[1], hatch="//"
@@ -58,9 +59,11 @@ def deciles(table: pd.DataFrame) -> "Figure":
     return figure
 
 
-def calibration(table: pd.DataFrame) -> "Figure":
+def calibration(table: pd.DataFrame, unit: str) -> "Figure":
     """Actual against predicted means of all answers; both axes by logarithm, with room for 0."""
-    figure, axes = axes_of("Calibration by tenth", "mean predicted amount", "mean actual amount")
+    figure, axes = axes_of(
+        "Calibration by tenth", f"mean predicted ({unit})", f"mean actual ({unit})"
+    )
     top = float(table[["predicted", "actual"]].to_numpy().max())
     axes.plot([0, top], [0, top], color="0.6", linewidth=1)
     for i, (name, part) in enumerate(table.groupby("answer", sort=False)):
@@ -77,7 +80,7 @@ def calibration(table: pd.DataFrame) -> "Figure":
 def gain_table(ranked: Mapping[str, Ranked]) -> pd.DataFrame:
     """Share of the whole amount by share of customers, per answer and for the best order."""
     best = np.sort(next(iter(ranked.values())).y)[::-1]
-    ordered = {**{name: r.y for name, r in ranked.items()}, "best possible": best}
+    ordered = {**{name: r.y for name, r in ranked.items()}, BEST: best}
     keep = np.unique(np.linspace(0, len(best) - 1, 201).astype(int))
     return pd.concat(
         [
@@ -98,7 +101,11 @@ def gain(table: pd.DataFrame) -> "Figure":
         "Cumulative gain", "share of customers, highest answers first", "share of the whole amount"
     )
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    lines_of(axes, table, "share", "gained")
+    answers = table["answer"] != BEST
+    lines_of(axes, table[answers], "share", "gained")
+    best = table[~answers]
+    axes.plot(best["share"], best["gained"], color="0.6", linestyle=(0, (1, 3)), label=BEST)
+    axes.legend()
     return figure
 
 
@@ -108,12 +115,12 @@ ORDERS = (1, 2, 3, 5, 10, 20, 100_000)
 """Bounds of the number of orders."""
 
 
-def of_values(report: "ValueReport") -> Drawn:
+def of_values(report: "ValueReport", currency: str) -> Drawn:
     """Plots of what is told beside an amount, each with the table behind it."""
     asked = report.details.config.coverage
     return {
         "coverage": (report.coverage, coverage(report.coverage, asked)),
-        "cohorts": (report.cohorts, cohorts(report.cohorts)),
+        "cohorts": (report.cohorts, cohorts(report.cohorts, currency)),
         "tracking": (report.tracking, tracking(report.tracking)),
         "p_alive": (report.alive, alive(report.alive)),
     }
@@ -134,23 +141,28 @@ def coverage(table: pd.DataFrame, asked: float) -> "Figure":
     return figure
 
 
-def cohorts(table: pd.DataFrame) -> "Figure":
+def cohorts(table: pd.DataFrame, currency: str) -> "Figure":
     """Predicted beside actual sums by quarter of the first order."""
-    figure, axes = axes_of("Predicted and actual by cohort", "quarter of the first order", "sum")
+    figure, axes = axes_of(
+        "Predicted and actual by cohort", "quarter of the first order", f"sum ({currency})"
+    )
     table = table[table["cohort"] != "all"]
     places = np.arange(len(table))
     axes.bar(places - 0.2, table["predicted"], 0.4, label="predicted", color=COLOURS[0])
     axes.bar(places + 0.2, table["actual"], 0.4, label="actual", color=COLOURS[1], hatch="//")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_xticks(places, list(table["cohort"]), rotation=45)
     axes.legend()
     return figure
 
 
 def tracking(table: pd.DataFrame) -> "Figure":
-    """Orders so far, expected and actual."""
+    """Orders so far, expected by the published model, which knows no season, and actual."""
     figure, axes = axes_of("Orders after the cutoff", "days after the cutoff", "orders so far")
-    axes.plot(table["days"], table["expected"], "--", color=COLOURS[1], label="expected")
+    said = "expected, without the season"
+    axes.plot(table["days"], table["expected"], "--", color=COLOURS[1], label=said)
     axes.plot(table["days"], table["actual"], "-", color=COLOURS[0], label="actual")
+    axes.set_ylim(bottom=0)
     axes.legend()
     return figure
 

@@ -80,7 +80,7 @@ def test_answers_are_judged_beside_each_other() -> None:
     part = slices(judged, {"some": np.arange(400) < 200}, 30, 1)
     assert list(part["note"]) == ["judged", "judged"]
     assert {"mean", "spearman", "mae", "mean_value"} <= set(part.columns)
-    drawn = value_plots.of_amounts(judged.ranked)
+    drawn = value_plots.of_amounts(judged.ranked, "EUR")
     assert set(drawn) == {"deciles", "calibration", "gain"}
     deciles = drawn["deciles"][0]
     assert deciles.groupby("answer")["n"].sum().eq(400).all()

@@ -7,13 +7,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import DataError
+from training.card import shown_worse, with_intervals
 from training.report import Section, check_complete, markdown, page, pairs, text_table
+from training.track import MORE, MOST_SAID, description
 
 TABLE = pd.DataFrame({"name": ["a", "b"], "value": [1.0, 2.0]})
 
@@ -140,3 +143,53 @@ def test_a_table_for_the_terminal() -> None:
     assert [line.split() for line in text.split("\n")] == [
         ["passed", "x"], ["yes", "0.1235"], ["no", "2.0000"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.79398, "0.7940"), (9.99, "9.9900"), (14876.41958, "14,876.42"), (-1234.5, "-1,234.50"),
+        (2132, "2132"), (412989, "412,989"), (np.int64(57344), "57,344"), (True, "yes"),
+        ({}, "none"), ({"kind": "platt", "line": [1.9962829143729732, -0.0757]},
+                       "kind platt, line 1.9963 -0.0757"),
+        (("a", 1), "a 1"), ((), "none"),
+    ],
+)  # fmt: skip
+def test_cells_read_as_a_person_would_write_them(value: Any, said: str) -> None:
+    """Digits that tell something, thousands parted, and settings without brackets and quotes."""
+    assert said in text_table(pairs({"a": value})).split("\n")[-1]
+    assert f"| {said} |" in markdown("T", [Section("S", table=pairs({"a": value}))])
+
+
+def test_an_interval_has_the_digits_of_its_largest_number() -> None:
+    """So that the three can be compared."""
+    table = pd.DataFrame({"value": [9.97, 0.5], "ci_low": [8.9, 0.4], "ci_high": [10.1, 0.6]})
+    assert with_intervals(table, "value", sign="+") == [
+        "+9.97 [+8.90, +10.10]", "+0.5000 [+0.4000, +0.6000]",
+    ]  # fmt: skip
+
+
+def test_who_is_better_cannot_be_overlooked() -> None:
+    """An interval wholly below 0 is said in words, one that touches 0 is not."""
+    paired = pd.DataFrame({
+        "against": ["a", "a", "b", "b"], "metric": ["x", "y", "x", "y"],
+        "ci_high": [-0.1, 0.0, -0.2, -0.3],
+    })  # fmt: skip
+    assert (
+        shown_worse(paired) == "Shown to be worse (interval below 0) than a by x; than b by x, y."
+    )
+    assert "By no interval" in shown_worse(paired.assign(ci_high=0.1))
+
+
+def test_mlflow_s_page_has_limits_gates_and_the_commands_however_long_the_card() -> None:
+    """What a reviewer needs comes first; what MLflow would cut off is cut at a line, and said."""
+    heads = ("What it is", "Gates", "Metrics", "Limits", "Make it again")
+    card = "\n".join(["# churn", *(f"\n## {head}\n\nabout {head}" for head in heads)])
+    said = description(card, "r1", "churn", 3)
+    assert said.index("training rerun churn:3") < said.index("about Limits")
+    assert said.index("about Limits") < said.index("about Gates") < said.index("about Metrics")
+    assert "about Make" not in said
+    long = description(card.replace("about Metrics", "line\n" * 3000), "r1", "churn", 3)
+    assert len(long) <= MOST_SAID
+    assert long.endswith(f"line{MORE}")
+    assert "about Gates" in long

@@ -112,7 +112,11 @@ def _differences(case: LifecycleCase) -> Section:
         f"Champion: {case.champion_note or 'compared'}."
     )
     table = card.beside(paired, "against", card.with_intervals(paired, "better_by", sign="+"))
-    return Section("Candidate against each other answer", [text], _known(table, "not comparable"))
+    return Section(
+        "Candidate against each other answer",
+        [text, card.shown_worse(paired)],
+        _known(table, "not comparable"),
+    )
 
 
 def _chosen(case: LifecycleCase) -> Section:

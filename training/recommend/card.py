@@ -45,7 +45,7 @@ def sections(case: ListsCase) -> list[Section]:
     """Everything that the card says."""
     makers = ", ".join(part.use for part in case.answer.makers)
     return [
-        card.identity(case, f"lists of {case.answer.items:,} items; candidates by {makers}"),
+        card.identity(case, f"lists out of {case.answer.items:,} items; candidates by {makers}"),
         card.gates(case),
         *[_metrics(case, name) for name in LISTS],
         *([_next_basket(case)] if case.plan.task.config.next_basket else []),
@@ -112,7 +112,7 @@ def _differences(case: ListsCase) -> Section:
         f"better. Champion: {case.champion_note or 'compared'}."
     )
     table = card.beside(own, "against", card.with_intervals(own, "better_by", sign="+"))
-    return Section("Candidate against each other answer", [text], table)
+    return Section("Candidate against each other answer", [text, card.shown_worse(own)], table)
 
 
 def _beyond(case: ListsCase) -> Section:

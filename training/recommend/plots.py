@@ -54,11 +54,12 @@ def _by_k(table: pd.DataFrame) -> "Figure":
     for i, (answer, own) in enumerate(table.groupby("answer", sort=False)):
         k = own["metric"].str.partition("_at_")[2].astype(int)
         axes.plot(
-            k, own["value"], linestyle=LINES[i % 5], marker=MARKERS[i % 5], color=COLOURS[i % 5],
+            k, own["value"], color=COLOURS[i % 5], linestyle=LINES[(i + i // 5) % 5],
+            marker=MARKERS[(i + i // 5) % 5],
             label=answer, linewidth=2.5 if answer == CANDIDATE else 1.2,
         )  # fmt: skip
     axes.set_xticks(SIZES)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -71,13 +72,12 @@ def _coverage(table: pd.DataFrame) -> "Figure":
             row["coverage_at_10"],
             row["all_ndcg_at_10"],
             color=COLOURS[i % 5],
-            marker=MARKERS[i % 5],
+            marker=MARKERS[(i + i // 5) % 5],
             s=60,
+            label=answer,
+            alpha=0.8,
         )
-        axes.annotate(
-            f"{answer}", (row["coverage_at_10"], row["all_ndcg_at_10"]), fontsize=8,
-            xytext=(5, 4), textcoords="offset points",
-        )  # fmt: skip
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

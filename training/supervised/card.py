@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from features.cutoffs import Snapshots
-from features.settings import Part, canonical, resolve
+from features.settings import Part, resolve
 from training import event_plots, explanation_plots, plots, value_plots
 from training.bundle import MODELS
 from training.card import (
@@ -17,6 +17,7 @@ from training.card import (
     identity,
     leakage,
     limits,
+    shown_worse,
     with_intervals,
 )
 from training.evaluate import ALARM, CENTRE, SLICE_METRICS
@@ -110,19 +111,16 @@ def _metrics(case: SupervisedCase) -> Section:
         )
     else:
         text.append(
-            f"MAE, RMSE and means in {_unit(case)}; total_ratio is predicted over actual, "
+            f"MAE, RMSE and means in {case.unit}; total_ratio is predicted over actual, "
             "capture_at_10 the share of it that the tenth with the highest answers has."
         )
     table = beside(values, "answer", with_intervals(values, "value")).fillna("not told")
     heading = "Metrics across customers" if case.crossed else "Metrics on the test cutoff"
-    draw = event_plots.of_events if kind == "event" else value_plots.of_amounts
-    return Section(heading, text, table, figures=draw(case.judged.ranked))
-
-
-def _unit(case: SupervisedCase) -> str:
-    """What answers are measured in."""
-    unit = case.plan.task.unit
-    return case.plan.source.currency if unit == "currency" else unit
+    if kind == "event":
+        drawn = event_plots.of_events(case.judged.ranked)
+    else:
+        drawn = value_plots.of_amounts(case.judged.ranked, case.unit)
+    return Section(heading, text, table, figures=drawn)
 
 
 def _differences(case: SupervisedCase) -> Section:
@@ -133,7 +131,7 @@ def _differences(case: SupervisedCase) -> Section:
     )
     table = beside(paired, "against", with_intervals(paired, "better_by", sign="+"))
     table = table.fillna("not told")
-    return Section("Candidate against each other answer", [text], table)
+    return Section("Candidate against each other answer", [text, shown_worse(paired)], table)
 
 
 def _slices(case: SupervisedCase) -> Section:
@@ -212,7 +210,7 @@ def _parameters(case: SupervisedCase) -> Section:
     part = Part(**case.facts["parts"][CANDIDATE])
     values = {
         **resolve(MODELS, part).config.model_dump(),
-        "calibration": canonical(case.facts["calibrators"][CANDIDATE]),
+        "calibration": case.facts["calibrators"][CANDIDATE],
         **(
             {}
             if case.crossed

@@ -55,6 +55,12 @@ class SupervisedCase(Case):
         return self.made.answer.space
 
     @property
+    def unit(self) -> str:
+        """What answers are measured in."""
+        unit = self.plan.task.unit
+        return self.plan.source.currency if unit == "currency" else unit
+
+    @property
     def answers(self) -> Floats:
         """What the candidate answered, shape (n_rows,)."""
         return self.reported.given[CANDIDATE]

@@ -254,7 +254,7 @@ def sections(report: ValueReport, currency: str) -> list[Section]:
     coherent = (
         f"{wrong} rows whose windows, intervals or parts contradict each other (contradictions.csv)"
     )
-    drawn = value_plots.of_values(report)
+    drawn = value_plots.of_values(report, currency)
     return [
         Section("Value tiers", [value, tiers], report.tiers, files={"tiers": report.tiers}),
         Section(
