@@ -75,9 +75,10 @@ def sections(case: SegmentsCase) -> list[Section]:
 def _segments(case: SegmentsCase) -> Section:
     before = case.facts["follows"]
     text = [
+        f"Learned without any outcome from {case.facts['taught_rows']:,} customers at "
+        f"{case.facts['taught_at']}. At that date:",
         *(f"{s.id}: {s.words}." for s in case.answer.segments),
-        f"Learned from {case.facts['taught_rows']:,} customers at {case.facts['taught_at']} "
-        f"without any outcome; the table shows them at the test cutoff {case.test:%Y-%m-%d}, "
+        f"The table shows the same segments at the test cutoff {case.test:%Y-%m-%d}, "
         f"amounts in {case.answer.currency}. Names come from the traits that stand out most; "
         "names.yaml holds them to be edited. "
         + (
@@ -125,7 +126,11 @@ def _differences(case: SegmentsCase) -> Section:
     )
     cells = card.with_intervals(paired, "better_by", sign="+")
     table = card.beside(paired, "against", cells)
-    return Section("Candidate against each other answer", [text], table.fillna("not measured"))
+    return Section(
+        "Candidate against each other answer",
+        [text, card.shown_worse(paired)],
+        table.fillna("not measured"),
+    )
 
 
 def _chosen(case: SegmentsCase) -> Section:

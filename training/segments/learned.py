@@ -82,7 +82,7 @@ def _segments(
     kept = kept_names(names, medians, made.space)
     taken = [named.id for named in kept if named]
     free = iter(letters(k, [*taken, *(named.id for named in names)]))
-    own_names = words.names(profiles.shift, profiles.columns)
+    own_names = words.names(profiles.shift, profiles.columns, profiles.median)
     if isinstance(way, Rules):
         at = {int(place): way.names[s] for s, place in enumerate(found.places)}
         own_names = [at[s].capitalize() for s in range(k)]

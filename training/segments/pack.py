@@ -208,15 +208,12 @@ def _plots(
 ) -> None:  # fmt: skip
     ids = [segment.id for segment in made.answer.segments]
     drawing.save(folder, "profile", case.profile, plots.heat(case.profile))
-    shares = pd.DataFrame(
-        [{"segment": s.id, "share": s.share, "value_share": s.value_share}
-         for s in made.answer.segments]
-    )  # fmt: skip
-    drawing.save(folder, "sizes", shares, plots.sizes(shares))
+    shares = case.segments[["segment", "name", "share", "value_share"]].replace("not shown", None)
+    drawing.save(folder, "sizes", shares, plots.sizes(shares, f"{case.test:%Y-%m-%d}"))
     tidy = refits.melt(var_name="answer", value_name="ari")
     drawing.save(folder, "stability", tidy, plots.stability(tidy))
     drawing.save(folder, "choice", case.trials, plots.choice(case.trials))
-    title = "From the last teaching cutoff to the test cutoff"
+    title = f"Customers from {case.facts['taught_at']} to {case.test:%Y-%m-%d}"
     drawing.save(folder, "migration", case.moved["period"], plots.migration(moved, ids, title))
     Z = made.segmentation.space.scaled(made.segmentation.rows(X))
     found = plots.axes_table(Z, made.segmentation.labels(X), ids, case.plan.config.seed)

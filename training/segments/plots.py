@@ -37,13 +37,15 @@ def heat(profile: pd.DataFrame) -> "Figure":
     return figure
 
 
-def sizes(table: pd.DataFrame) -> "Figure":
-    """Share of customers beside share of value."""
-    figure, axes = axes_of("Sizes and values", "segment", "share")
-    x = np.arange(len(table))
-    axes.bar(x - 0.2, table["share"], 0.4, color=COLOURS[0], label="of customers")
-    axes.bar(x + 0.2, table["value_share"], 0.4, color=COLOURS[1], hatch="//", label="of value")
-    axes.set_xticks(x, list(table["segment"]))
+def sizes(table: pd.DataFrame, date: str) -> "Figure":
+    """Share of customers beside share of value; what is not shown has no bar."""
+    size = (7.5, 0.5 * len(table) + 1.4)
+    figure, axes = axes_of(f"Sizes and values at {date}", "share in percent", "", size)
+    y, shares = np.arange(len(table)), 100 * table[["share", "value_share"]].astype(np.float64)
+    axes.barh(y - 0.2, shares["share"], 0.4, color=COLOURS[0], label="of customers")
+    axes.barh(y + 0.2, shares["value_share"], 0.4, color=COLOURS[1], hatch="//", label="of value")
+    axes.set_yticks(y, list(table["segment"] + ": " + table["name"]))
+    axes.invert_yaxis()
     axes.legend()
     return figure
 
@@ -152,6 +154,10 @@ def scatter(table: pd.DataFrame) -> "Figure":
         axes.scatter(
             part["first"], part["second"], s=9, alpha=0.6, color=COLOURS[i % 5],
             marker=MARKERS[(i + i // 5) % 5], label=name,
+        )  # fmt: skip
+        axes.annotate(
+            str(name), (part["first"].median(), part["second"].median()), fontweight="bold",
+            bbox={"boxstyle": "circle", "facecolor": "white", "alpha": 0.8, "linewidth": 0},
         )  # fmt: skip
     axes.legend(markerscale=2, fontsize=8)
     return figure

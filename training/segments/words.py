@@ -28,7 +28,13 @@ TRAITS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
 )  # fmt: skip
 
 
-def names(shifts: Floats, columns: Sequence[str]) -> list[str]:
+NO_ORDER = "no order in a year"
+"""Said first of a segment whose middle customer has none; the traits of that year go without."""
+OF_THE_YEAR = ("recency", "frequency", "value", "breadth")
+ORDERS = "orders__orders_365d"
+
+
+def names(shifts: Floats, columns: Sequence[str], medians: Floats) -> list[str]:
     """A different name for each segment, from its two traits that stand out most, or more.
 
     Parameters
@@ -36,8 +42,13 @@ def names(shifts: Floats, columns: Sequence[str]) -> list[str]:
     shifts
         Mean of each segment less that of everybody, in standard deviations, shape
         (n_segments, n_columns); NaN where nothing is known.
+    medians
+        Of the same shape, in the columns' own units.
     """
-    ranked = [_traits(row, columns) for row in shifts]
+    orders = medians[:, columns.index(ORDERS)] if ORDERS in columns else np.ones(len(shifts))
+    ranked = [
+        _traits(row, columns, lapsed=bool(n == 0)) for row, n in zip(shifts, orders, strict=True)
+    ]
     lengths = [2] * len(ranked)
     for _ in range(MOST_TRAITS):
         made = [
@@ -51,16 +62,18 @@ def names(shifts: Floats, columns: Sequence[str]) -> list[str]:
     ]
 
 
-def _traits(shift: Floats, columns: Sequence[str]) -> list[str]:
+def _traits(shift: Floats, columns: Sequence[str], lapsed: bool) -> list[str]:
     """The traits of one segment, the strongest first; of equal ones the commoner."""
     found: list[tuple[float, int, str]] = []
-    for place, (_, known, little, much) in enumerate(TRAITS):
+    for place, (trait, known, little, much) in enumerate(TRAITS):
+        if lapsed and trait in OF_THE_YEAR:
+            continue
         column = next((name for name in known if name in columns), None)
         away = float("nan") if column is None else float(shift[columns.index(column)])
         if not np.isnan(away) and abs(away) >= NOTABLE:
             very = "very " if abs(away) >= STRONG else ""
             found.append((-round(abs(away), 6), place, very + (much if away > 0 else little)))
-    return [word for _, _, word in sorted(found)]
+    return [NO_ORDER] * lapsed + [word for _, _, word in sorted(found)]
 
 
 def sentence(name: str, facts: Mapping[str, float], horizon_days: int) -> str:

@@ -221,13 +221,23 @@ def test_names_are_different_and_say_what_stands_out() -> None:
     """From the traits alone, the same every time, with no two alike."""
     X, kind, _ = customers(600, 3)
     found = profile.profiles(X, SCHEMA, kind, 4)
-    named = words.names(found.shift, found.columns)
+    named = words.names(found.shift, found.columns, found.median)
     assert len(set(named)) == 4
-    assert named == words.names(found.shift, found.columns)
+    assert named == words.names(found.shift, found.columns, found.median)
     assert "frequent" in named[0].lower()
     assert "long silent" in named[3].lower()
-    one = words.names(np.zeros((2, 1)), ["rfm__recency_days"])
+    one = words.names(np.zeros((2, 1)), ["rfm__recency_days"], np.ones((2, 1)))
     assert one == ["Average 1", "Average 2"]
+
+
+def test_who_ordered_nothing_in_a_year_is_said_to_have_lapsed() -> None:
+    """Not to spend little: that, like silence and few products, follows from it."""
+    columns = ["rfm__recency_days", "orders__orders_365d", "orders__spend_365d", "rfm__T_days"]
+    shifts = np.array([[1.3, -1.4, -1.9, 0.8], [0.7, -0.4, -0.5, 0.1]])
+    medians = np.array([[520.0, 0.0, 0.0, 700.0], [160.0, 1.0, 44.0, 400.0]])
+    assert words.names(shifts, columns, medians) == [
+        "No order in a year, long known", "Long silent, low spend",
+    ]  # fmt: skip
 
 
 def test_profiles_are_means_and_medians() -> None:
