@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
@@ -111,7 +112,7 @@ def search(table: pd.DataFrame, metric: str, lower_is_better: bool) -> "Figure":
     best = value.cummin() if lower_is_better else value.cummax()
     axes.plot(complete["trial"], value, "o", color=COLOURS[0], label="trial")
     axes.plot(complete["trial"], best, "-", color=COLOURS[2], label="best so far")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
 

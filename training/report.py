@@ -4,10 +4,10 @@ import base64
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from features.errors import DataError
@@ -166,4 +166,6 @@ def _cell(value: Any) -> str:
         return ", ".join(f"{name} {_cell(one)}" for name, one in value.items()) or "none"
     if isinstance(value, list | tuple):
         return " ".join(_cell(one) for one in value) or "none"
-    return f"{value:,}" if isinstance(value, Integral) and abs(value) >= 10_000 else str(value)
+    if isinstance(value, int | np.integer) and abs(int(value)) >= 10_000:
+        return f"{value:,}"
+    return str(value)

@@ -120,55 +120,14 @@ def tune(
     ]
     if search.trials == 0 or not (search.space or search.early_stopping):
         return model, pd.DataFrame(columns=columns)
-    import optuna
-
-    minimize = search.metric in LOWER_IS_BETTER
-    direction: Literal["minimize", "maximize"] = "minimize" if minimize else "maximize"
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
-    space = {name: _distribution(model, name, bound) for name, bound in search.space.items()}
-    first = _first(model, search)
-
-    def before(known: Sequence["FrozenTrial"], seed: int = 0) -> "Study":
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
-        study = optuna.create_study(direction=direction, sampler=sampler)
-        study.add_trials(known)
-        return study
-
-    def propose(place: int, known: Sequence["FrozenTrial"]) -> Mapping[str, Any]:
-        # A seed for each place, and nothing but earlier batches: proposed again, it is the same.
-        if place < len(first):
-            return first[place]
-        return dict(before(known, seed + place).ask(space).params)
-
-    def evaluate(trial: "Trial", known: Sequence["FrozenTrial"]) -> float:
-        part, earlier = _with(model, trial.params), before(known)
-        means: dict[int, float] = {}
-        values: list[dict[int | None, float]] = []
-        for number, block in enumerate(within.folds):
-            validation = block.answered
-            answer: Any = fitted(part, block, seed)
-            X = matrix(validation.X, answer.columns)
-            stages = answer.staged(X) if search.early_stopping else [(None, answer.score(X))]
-            values.append({
-                rounds: _value(search.metric, validation.y, uncalibrated(scores, kind))
-                for rounds, scores in stages
-            })  # fmt: skip
-            rounds, means[number] = _best(values, minimize)
-            trial.report(means[number], number)
-            so_far = optuna.trial.create_trial(
-                state=optuna.trial.TrialState.RUNNING, intermediate_values=means
-            )
-            if number + 1 < len(within.folds) and pruner.prune(earlier, so_far):
-                raise optuna.TrialPruned
-        if rounds is not None:
-            trial.set_user_attr(ROUNDS, rounds)
-        return means[number]
-
+    tried = _Trials(within, kind, model, search, seed)
     study = SharedStudy(
-        storage, name, _of(within, kind, model, search, seed), minimize=minimize, join=join
+        storage, name, _of(within, kind, model, search, seed), minimize=tried.minimize, join=join
     )
     with beside or nullcontext():
-        found = study.complete(search.trials, search.together, space, propose, evaluate, report)
+        found = study.complete(
+            search.trials, search.together, tried.space, tried.propose, tried.evaluate, report
+        )
     table = pd.DataFrame([
         {
             "trial": place, "state": t.state.name.lower(), "value": t.value,
@@ -178,8 +137,69 @@ def tune(
         for place, t in enumerate(found)
     ])  # fmt: skip
     complete = table.loc[table["state"] == "complete", "value"]
-    best = found[int(complete.idxmin() if minimize else complete.idxmax())]
+    best = found[int(complete.idxmin() if tried.minimize else complete.idxmax())]
     return _with(model, _parameters(best)), table.reindex(columns=columns)
+
+
+class _Trials:
+    """What a study asks for: parameters to try, and what they are worth on the folds."""
+
+    def __init__(
+        self, within: Round, kind: Kind, model: Part, search: SearchConfig, seed: int
+    ) -> None:
+        self._within, self._kind, self._model = within, kind, model
+        self._search, self._seed = search, seed
+        self.minimize = search.metric in LOWER_IS_BETTER
+        self.space = {name: _distribution(model, name, b) for name, b in search.space.items()}
+        self._first = _first(model, search)
+
+    def propose(self, place: int, known: Sequence["FrozenTrial"]) -> Mapping[str, Any]:
+        """What to try as the trial number ``place``."""
+        # A seed for each place, and nothing but earlier batches: proposed again, it is the same.
+        if place < len(self._first):
+            return self._first[place]
+        return dict(self._before(known, self._seed + place).ask(self.space).params)
+
+    def evaluate(self, trial: "Trial", known: Sequence["FrozenTrial"]) -> float:
+        """Mean over the folds of what is searched by, pruned against earlier trials."""
+        import optuna
+
+        pruner, earlier = optuna.pruners.MedianPruner(n_startup_trials=STARTUP), self._before(known)
+        part, folds = _with(self._model, trial.params), self._within.folds
+        means: dict[int, float] = {}
+        values: list[dict[int | None, float]] = []
+        for number, block in enumerate(folds):
+            values.append(self._values(part, block))
+            rounds, means[number] = _best(values, self.minimize)
+            trial.report(means[number], number)
+            so_far = optuna.trial.create_trial(
+                state=optuna.trial.TrialState.RUNNING, intermediate_values=means
+            )
+            if number + 1 < len(folds) and pruner.prune(earlier, so_far):
+                raise optuna.TrialPruned
+        if rounds is not None:
+            trial.set_user_attr(ROUNDS, rounds)
+        return means[number]
+
+    def _values(self, part: Part, block: Block) -> dict[int | None, float]:
+        """What the model is worth on a block after each number of rounds; None: it has none."""
+        answer: Any = fitted(part, block, self._seed)
+        X = matrix(block.answered.X, answer.columns)
+        stages = answer.staged(X) if self._search.early_stopping else [(None, answer.score(X))]
+        return {
+            rounds: _value(self._search.metric, block.answered.y, uncalibrated(scores, self._kind))
+            for rounds, scores in stages
+        }
+
+    def _before(self, known: Sequence["FrozenTrial"], seed: int = 0) -> "Study":
+        """A study that has seen ``known`` alone."""
+        import optuna
+
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
+        direction: Literal["minimize", "maximize"] = "minimize" if self.minimize else "maximize"
+        study = optuna.create_study(direction=direction, sampler=sampler)
+        study.add_trials(known)
+        return study
 
 
 def _parameters(trial: "FrozenTrial") -> dict[str, Any]:

@@ -116,11 +116,10 @@ def _metrics(case: SupervisedCase) -> Section:
         )
     table = beside(values, "answer", with_intervals(values, "value")).fillna("not told")
     heading = "Metrics across customers" if case.crossed else "Metrics on the test cutoff"
-    if kind == "event":
-        drawn = event_plots.of_events(case.judged.ranked)
-    else:
-        drawn = value_plots.of_amounts(case.judged.ranked, case.unit)
-    return Section(heading, text, table, figures=drawn)
+    ranked = case.judged.ranked
+    events = kind == "event"
+    figures = event_plots.of_events(ranked) if events else value_plots.of_amounts(ranked, case.unit)
+    return Section(heading, text, table, figures=figures)
 
 
 def _differences(case: SupervisedCase) -> Section:
