@@ -35,7 +35,8 @@ import xgboost
 from features import columns as c
 from features.compute import arrow_schema
 from features.identity import customer_ids, customer_key
-from features.online import default_url, publish_profiles
+from features.online import default_url
+from features.publishing import publish_profiles
 from features.schema import FeatureColumn
 from features.settings import Part, Workspace
 from serving import keys, package

@@ -150,7 +150,8 @@ def publish(
     """Publish the features of the CONFIGS as profiles, to be read by customer id."""
     with answering(store, None, data_dir) as place:
         from features.cutoffs import Moments
-        from features.online import default_url, publication_moment, publish_profiles
+        from features.online import default_url
+        from features.publishing import publication_moment, publish_profiles
         from features.snapshot import build_features, united
         from features.sources import load_source
         from features.tables import build_tables
@@ -197,7 +198,7 @@ def aggregates(
         from features.aggregates import Question, charge, exact, private, written
         from features.cutoffs import Moments
         from features.errors import ConfigError
-        from features.online import publication_moment
+        from features.publishing import publication_moment
         from features.snapshot import build_features, read_features
         from features.sources import load_source
         from features.tables import build_tables

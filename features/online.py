@@ -1,38 +1,27 @@
-"""Online profiles: the newest feature table, published to be read by customer id.
+"""Online profiles: features of a customer, read by id from what was published.
 
-A publication is whole or absent, and a call is answered from one publication: readers see the old
-one or the new one, never parts of both. Where profiles lie is a URL; the stores themselves are in
-:mod:`features.profile_stores`.
+A call is answered from one publication: readers see the old one or the new one, never parts of
+both. Where profiles lie is a URL; :mod:`features.publishing` puts them there, the stores themselves
+are in :mod:`features.profile_stores`.
 """
 
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-import numpy as np
-import pyarrow.parquet as pq
-
-from features import columns as c
-from features.errors import ConfigError, DataError
+from features.errors import DataError
 from features.identity import customer_ids
-from features.profile_stores import Packed, ProfileStore, open_store
+from features.profile_stores import ProfileStore, open_store
 from features.schema import FeatureColumn
-from features.settings import Workspace, fingerprint
-from features.store import MANIFEST
-
-if TYPE_CHECKING:  # readers need none of what makes tables
-    from features.sources import Source
-    from features.tables import Stored
+from features.settings import Workspace
 
 FORMAT = 1
 """Version of how a profile is packed; a reader takes no other."""
-ROWS_A_BATCH = 20_000
 DAY_SECONDS = 86_400.0
 Value = float | str | None
 
@@ -68,119 +57,15 @@ class Profile:
     """From the cutoff to the moment of asking."""
 
 
-# --- publishing -----------------------------------------------------------------------------
-
-
 def default_url(place: Workspace) -> str:
     """SQLite in the store: profiles can be made again."""
     return f"sqlite:///{quote(str(place.store / 'profiles'))}"
 
 
-def publication_moment(stored: "Stored", cutoff: str | None) -> datetime:
-    """The date ``cutoff``, by default the end of the source's data.
-
-    Raises
-    ------
-    ConfigError
-        If it is no date, or lies outside the data.
-    """
-    if cutoff is None:
-        return stored.end
-    try:
-        moment = datetime.fromisoformat(cutoff)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is not None or not stored.first < moment <= stored.end:
-        raise ConfigError(
-            f"cutoff {cutoff!r}: expected a date without a zone, after {stored.first:%Y-%m-%d} and "
-            f"not after the end of the data, {stored.end:%Y-%m-%d}"
-        )
-    return moment
-
-
-def publish_profiles(
-    url: str, folder: Path, source: "Source", clock: Callable[[], datetime] | None = None,
-    consent: str | None = None, accounts: Mapping[int, Sequence[int]] | None = None,
-) -> Meta:  # fmt: skip
-    """Publish the newest cutoff of the feature table in ``folder``.
-
-    Parameters
-    ----------
-    consent
-        The purpose that its customers have allowed; None: it holds everyone.
-    accounts
-        Customer -> further numbers under which the same profile is to be found.
-
-    Raises
-    ------
-    ConfigError
-        If the URL names no store, or its driver is not installed.
-    DataError
-        If the store does not answer.
-    """
-    from features.snapshot import read_schema
-
-    part = max(folder.glob("features-*.parquet"))
-    moment = pq.ParquetFile(part).read_row_group(0, columns=[c.CUTOFF])[c.CUTOFF][0].as_py()
-    meta = Meta(
-        source=source.name,
-        time_zone=source.time_zone,
-        cutoff=moment,
-        published_at=(clock or _clock(source.time_zone))(),
-        rows=pq.read_metadata(part).num_rows,
-        features=json.loads((folder / MANIFEST).read_text())["content"],
-        columns=tuple(read_schema(folder)),
-        consent=consent,
-    )
-    told = {str(owner): numbers for owner, numbers in (accounts or {}).items()}
-    key = fingerprint(FORMAT, meta.source, meta.features, meta.cutoff, meta.columns, consent, told)
-    with open_store(url, source.name) as store:
-        store.publish(key, _spelled(meta), lambda: _packed(part, meta.columns, accounts or {}))
-    return meta
-
-
-def _packed(
-    part: Path, columns: Sequence[FeatureColumn], accounts: Mapping[int, Sequence[int]]
-) -> Iterator[Packed]:
-    """Customer, numbers as little-endian float64 (NaN = missing), words as JSON."""
-    own = set(pq.read_table(part, columns=[c.CUSTOMER])[c.CUSTOMER].to_pylist()) if accounts else ()
-    numbers = [k.name for k in columns if k.dtype == "float64"]
-    words = [k.name for k in columns if k.dtype == "string"]
-    for batch in pq.ParquetFile(part).iter_batches(ROWS_A_BATCH):
-        ids = batch[c.CUSTOMER].to_pylist()
-        block = np.empty((batch.num_rows, len(numbers)), dtype="<f8")
-        for position, name in enumerate(numbers):
-            block[:, position] = batch[name].to_numpy(zero_copy_only=False)
-        said: list[str | None] = [None] * batch.num_rows
-        if words:
-            said = [_json(row) for row in zip(*(batch[n].to_pylist() for n in words), strict=True)]
-        for row, customer in enumerate(ids):
-            packed = block[row].tobytes()
-            yield customer, packed, said[row]
-            for account in accounts.get(customer, ()):
-                if account not in own:  # else it was still another customer at the cutoff
-                    yield account, packed, said[row]
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _spelled(meta: Meta) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "source": meta.source,
-        "time_zone": meta.time_zone,
-        "cutoff": meta.cutoff.isoformat(),
-        "published_at": meta.published_at.isoformat(),
-        "rows": meta.rows,
-        "features": meta.features,
-        "columns": [column.model_dump() for column in meta.columns],
-        "consent": meta.consent,
-    }
-
-
-# --- reading --------------------------------------------------------------------------------
+def business_clock(time_zone: str) -> Callable[[], datetime]:
+    """Now in a zone, without naming it: business time."""
+    zone = ZoneInfo(time_zone)
+    return lambda: datetime.now(zone).replace(tzinfo=None)
 
 
 class Profiles:
@@ -310,7 +195,7 @@ class _Decoder:
         order = tuple(k.name for k in columns)
         return cls(
             meta,
-            _clock(spelled["time_zone"]),
+            business_clock(spelled["time_zone"]),
             struct.Struct(f"<{len(numbers)}d"),
             (*numbers, *words),
             None if order == (*numbers, *words) else order,
@@ -347,8 +232,3 @@ def _refuse_other(expected: Sequence[FeatureColumn], found: Sequence[FeatureColu
             "pipeline of the model",
             problems[:20],
         )
-
-
-def _clock(time_zone: str) -> Callable[[], datetime]:
-    zone = ZoneInfo(time_zone)
-    return lambda: datetime.now(zone).replace(tzinfo=None)

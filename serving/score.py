@@ -14,8 +14,8 @@ from features import columns as c
 from features.consent import allowed
 from features.cutoffs import Moments
 from features.errors import ConfigError, DataError
-from features.online import publication_moment
 from features.progress import Progress
+from features.publishing import publication_moment
 from features.settings import Workspace, code_fingerprint, fingerprint
 from features.snapshot import build_features, read_features
 from features.store import Published, publish

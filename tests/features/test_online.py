@@ -23,8 +23,9 @@ from features.__main__ import app
 from features.compute import arrow_schema
 from features.errors import ConfigError, DataError
 from features.identity import customer_ids, customer_key
-from features.online import Profiles, publish_profiles
+from features.online import Profiles
 from features.profile_stores import open_store
+from features.publishing import publish_profiles
 from features.schema import FeatureColumn
 from features.settings import Workspace
 from features.sources import Source, load_source
@@ -181,7 +182,7 @@ def test_other_format_is_refused(
 ) -> None:
     """What another version wrote is not guessed at."""
     with monkeypatch.context() as patch:
-        patch.setattr("features.online.FORMAT", 99)
+        patch.setattr("features.publishing.FORMAT", 99)
         publish_profiles(url, feature_table(tmp_path / "f"), source)
     with pytest.raises(DataError, match="profiles of format 99; this version reads 1"):
         Profiles.open(url, source.name)

@@ -16,8 +16,9 @@ from features import columns as c
 from features.canonical import CANONICAL
 from features.cutoffs import Moments
 from features.ondemand import OnDemand
-from features.online import Profiles, publish_profiles
+from features.online import Profiles
 from features.posted import MAX_HISTORIES, OURS
+from features.publishing import publish_profiles
 from features.settings import Part, Workspace, load_yaml, resolve
 from features.snapshot import SETS, FeaturePart, FeaturePlan, build_features, read_features
 from features.sources import load_source

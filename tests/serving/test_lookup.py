@@ -14,7 +14,8 @@ from features import columns as c
 from features.compute import arrow_schema
 from features.errors import DataError
 from features.identity import KEY_FILE, customer_ids, customer_key
-from features.online import Profiles, default_url, publish_profiles
+from features.online import Profiles, default_url
+from features.publishing import publish_profiles
 from features.settings import Workspace
 from features.sources import Source
 from serving import base
