@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from training.metrics import Ranked
-from training.plots import COLOURS, LINES, MARKERS, Drawn, axes_of, lines_of
+from training.plots import COLOURS, LINES, MARKERS, Drawn, axes_of, lines_of, whiskers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,7 +111,7 @@ def reliability(table: pd.DataFrame) -> "Figure":
     figure, axes = axes_of("Reliability", "mean probability in the bin", "rate in the bin")
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     for i, (name, part) in enumerate(table.groupby("answer", sort=False)):
-        spread = [part["rate"] - part["ci_low"], part["ci_high"] - part["rate"]]
+        spread = whiskers(part["rate"], part["ci_low"], part["ci_high"])
         axes.errorbar(
             part["probability"], part["rate"], yerr=spread, label=name, color=COLOURS[i % 5],
             linestyle=LINES[i % 5], marker=MARKERS[i % 5], markersize=4, capsize=2,

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from training.contract import Floats
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
 
@@ -51,16 +53,22 @@ def lines_of(axes: "Axes", table: pd.DataFrame, x: str, y: str) -> None:
     axes.legend()
 
 
+def whiskers(value: Any, low: Any, high: Any) -> Floats:
+    """Lengths down and up from each value to the ends of its interval, shape (2, n_values).
+
+    Of few customers a value may lie outside the interval of its draws: no whisker on that side.
+    """
+    lengths: Floats = np.maximum(np.atleast_2d([value - low, high - value]), 0.0)
+    return lengths.reshape(2, -1)
+
+
 def slices(table: pd.DataFrame, metric: str = "roc_auc", centre: str = "rate") -> "Figure":
     """One metric of each judged slice with its interval."""
     judged = table[table["note"] == "judged"].iloc[::-1]
     figure, axes = axes_of(
         f"{metric} by slice", f"{metric} (95 % interval)", "", (7, 0.4 * len(judged) + 1.5)
     )
-    spread = [
-        judged[metric] - judged[f"{metric}.ci_low"],
-        judged[f"{metric}.ci_high"] - judged[metric],
-    ]
+    spread = whiskers(judged[metric], judged[f"{metric}.ci_low"], judged[f"{metric}.ci_high"])
     axes.errorbar(
         judged[metric], range(len(judged)), xerr=spread, fmt="o", color=COLOURS[0], capsize=3
     )
@@ -168,9 +176,9 @@ def intervals(table: pd.DataFrame) -> "Figure":
             if name not in part.index:
                 continue
             line = part.loc[name]
-            reach = [[line["value"] - line["ci_low"]], [line["ci_high"] - line["value"]]]
             axes.errorbar(
-                line["value"], i, xerr=np.abs(reach), capsize=3,
+                line["value"], i, capsize=3,
+                xerr=whiskers(line["value"], line["ci_low"], line["ci_high"]),
                 fmt=MARKERS[i % len(MARKERS)], color=COLOURS[i % len(COLOURS)],
             )  # fmt: skip
         axes.set(title=metric, yticks=range(len(versions)), yticklabels=versions)

@@ -13,6 +13,7 @@ from features.errors import ConfigError
 from features.settings import Part, resolve
 from tests.training.samples import bundle, splits
 from training import bundle as bundles
+from training import plots
 from training.card import changed
 from training.contract import Model, matrix
 from training.evaluate import worst_slice
@@ -168,3 +169,14 @@ def test_cost_and_the_worst_slice_can_be_gates(made: Bundle, tmp_path: Path) -> 
         assert (size["passed"], least["passed"]) == (False, passed)
     with pytest.raises(ConfigError, match="no better or worse, or no interval"):
         check_gates({"bundle_mb": Gate(beats_baseline=True)}, ["bundle_mb"])
+
+
+def test_a_value_outside_the_interval_of_few_draws_is_drawn() -> None:
+    """It has no whisker on that side; drawing does not fail."""
+    assert plots.whiskers(0.9, 0.5, 0.8).tolist() == [[pytest.approx(0.4)], [0.0]]
+    table = pd.DataFrame({
+        "months": [0, 1], "metric": "roc_auc", "value": [0.9, 0.4], "ci_low": [0.5, 0.5],
+        "ci_high": [0.8, 0.8], "lost": 0.0, "lost_low": 0.0, "lost_high": 0.0,
+    })  # fmt: skip
+    (drawn,) = stale.section(table, "roc_auc", "2026-01-01").figures
+    assert drawn == "staleness"

@@ -108,9 +108,10 @@ def figure(found: pd.DataFrame) -> "Figure":
     )
     for k, measure in enumerate(DRAWN):
         value = judged[measure]
-        spread = [value - judged[f"{measure}.ci_low"], judged[f"{measure}.ci_high"] - value]
+        low, high = (judged[f"{measure}.{end}"] for end in ("ci_low", "ci_high"))
         axes.errorbar(
-            value, np.arange(len(judged)) + 0.2 * (1 - k), xerr=np.abs(spread), capsize=2,
+            value, np.arange(len(judged)) + 0.2 * (1 - k), capsize=2,
+            xerr=plots.whiskers(value, low, high),
             fmt=plots.MARKERS[k], color=plots.COLOURS[k], label=measure.replace("_", " "),
         )  # fmt: skip
     axes.set_yticks(range(len(judged)), judged["group"])

@@ -108,7 +108,7 @@ def read(folder: Path) -> dict[str, Floats] | None:
 def _drawn(table: pd.DataFrame, metric: str) -> "Figure":
     shown = table[table["metric"] == metric]
     figure, axes = plots.axes_of("How answers age", "months since the model was taught", metric)
-    spread = [shown["value"] - shown["ci_low"], shown["ci_high"] - shown["value"]]
+    spread = plots.whiskers(shown["value"], shown["ci_low"], shown["ci_high"])
     axes.errorbar(
         shown["months"], shown["value"], yerr=spread, fmt="o-", color=plots.COLOURS[0], capsize=3
     )

@@ -142,12 +142,11 @@ def _drawn(table: pd.DataFrame) -> "Figure":
     """Lines as expected, marks with intervals as found."""
     figure, axes = plots.axes_of("By when", "days after the cutoff", "share of customers")
     for k, (name, part) in enumerate(list(table.groupby("group", sort=False))[:DRAWN]):
-        colour, spread = plots.COLOURS[k], [
-            part["found"] - part["ci_low"], part["ci_high"] - part["found"],
-        ]  # fmt: skip
+        colour = plots.COLOURS[k]
+        spread = plots.whiskers(part["found"], part["ci_low"], part["ci_high"])
         axes.plot(part["days"], part["expected"], color=colour, linestyle=plots.LINES[k])
         axes.errorbar(
-            part["days"], part["found"], yerr=np.abs(spread), fmt=plots.MARKERS[k], color=colour,
+            part["days"], part["found"], yerr=spread, fmt=plots.MARKERS[k], color=colour,
             capsize=2, markersize=4, label=f"{name} (n={part['customers'].iloc[0]:,})",
         )  # fmt: skip
     axes.set_ylim(0, 1)
