@@ -34,6 +34,11 @@ def _text(name: str, meaning: str, **more: Any) -> Column:
     return Column(name=name, dtype="string", meaning=meaning, **more)
 
 
+def _known(name: str, *words: str) -> Column:
+    """A required word, one of ``words``."""
+    return _text(name, ", ".join(words), required=True, words=words)
+
+
 def _of_customers(name: str, meaning: str, *columns: Column, open: bool = False) -> TableSchema:
     """A table whose rows belong to customers: who, when, what, and where the row came from."""
     return TableSchema(
@@ -144,7 +149,7 @@ RESPONSES = _of_customers(
     "responses",
     "what came of a contact",
     _text("contact_id", "the contact answered", required=True),
-    _text(c.KIND, "delivered, bounced, opened, clicked, converted, unsubscribed", required=True),
+    _known(c.KIND, "delivered", "bounced", "opened", "clicked", "converted", "unsubscribed"),
 )
 
 FEEDBACK = _of_customers(
@@ -166,7 +171,7 @@ FEEDBACK = _of_customers(
 LOYALTY = _of_customers(
     "loyalty",
     "membership, tiers and points",
-    _text(c.KIND, "join, leave, tier, earn, burn, expire", required=True),
+    _known(c.KIND, "join", "leave", "tier", "earn", "burn", "expire"),
     Column(
         name="points", dtype="int64", unit="points", meaning="earned, burnt or expired, above 0"
     ),
@@ -211,7 +216,7 @@ SUBSCRIPTIONS = _of_customers(
     "subscriptions",
     "contracts and what happens to them",
     _text("subscription_id", "one of a kind", required=True),
-    _text(c.KIND, "start, change, renew, cancel, pay, payment_failed", required=True),
+    _known(c.KIND, "start", "change", "renew", "cancel", "pay", "payment_failed"),
     _text("plan", "plan from here on"),
     Column(name="price_minor", dtype="int64", unit=MINOR, meaning="price of a term, or payment"),
     Column(name="term_days", dtype="int64", unit="days", meaning="length of a term"),

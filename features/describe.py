@@ -18,7 +18,7 @@ from features.canonical import CANONICAL
 from features.currencies import SIGNS
 from features.draft_text import draft_text
 from features.drafted import Drafted
-from features.drafting import draft
+from features.drafting import draft, nearest
 from features.engine import available_threads, connect
 from features.errors import ConfigError, DataError
 from features.feeds import Feed
@@ -95,7 +95,10 @@ def describe(
                 raise DataError.listing(
                     "no file is like a table; a table needs columns such as a customer number, a "
                     "date and what happened. There are",
-                    [f"{looked.path.name}: {', '.join(looked.columns)}" for looked in seen],
+                    [
+                        f"{looked.path.name}: {nearest(looked) or ', '.join(looked.columns)}"
+                        for looked in seen
+                    ],
                 )
             head = _head(name, sorted(used), time_zone, currency or _named(tables), basis)
             values: dict[str, Any] = {key: value for key, (value, _) in head.items()}

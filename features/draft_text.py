@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from features.drafted import Drafted, unloaded
+from features.drafting import nearest
 from features.profiling import Looked
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.%*/-]*( [A-Za-z0-9_.%*/-]+)*")
@@ -86,7 +87,8 @@ def _unloaded(tables: Tables, seen: Sequence[Looked]) -> list[str]:
     for looked in seen:
         notes = list(unloaded(looked, used.get(looked.path, set())))
         if looked.path not in used:
-            lines += ["", f"# ? {looked.path.name} is like no table; it has"]
+            near = nearest(looked)
+            lines += ["", f"# ? {looked.path.name} is like no table{near and f', {near}'}; it has"]
         elif notes:
             lines += ["", f"# Not loaded of {looked.path.name}:"]
         lines += [f"#   {note}" for note in notes]

@@ -8,7 +8,7 @@ from typing import Any
 from features import columns as c
 from features.canonical import CANONICAL, MINOR
 from features.feeds import OTHER_REF, REF, targets
-from features.guessing import EVENT_KINDS, is_money, personal_category, tokens, zone_of
+from features.guessing import KINDS, is_money, personal_category, tokens, zone_of
 from features.profiling import Look, Looked
 from features.schema import Column
 
@@ -27,6 +27,7 @@ CATEGORIES = {
 YES = {"yes", "y", "true", "t", "1", "ja", "j", "是"}
 NO = {"no", "n", "false", "f", "0", "nein", "否"}
 FREE_TEXT_LETTERS = 40
+FEW_WORDS = 6
 RECORDED = "recorded_at"
 
 
@@ -85,10 +86,10 @@ def map_column(found: Drafted, name: str, look: Look, target: Column) -> None:
     elif name in (REF, OTHER_REF) and look.counts["whole"]:
         entry["extract"] = r"^(\d+)(?:\.0)?$"
         found.doubt(name, f"{look.counts['whole']} of {look.filled} end in .0, which is cut")
-    elif name == c.KIND and found.table == "events":
-        words = {word: EVENT_KINDS[word] for word, _ in look.common if word in EVENT_KINDS}
-        if words:
-            entry |= {"map": words, "unmapped": "keep"}
+    elif name == c.KIND:
+        entry |= _kinds(found, look, target)
+    if target.unit == MINOR and look.share("integer") >= SURE:
+        found.doubt(name, "all are whole: cents already? Then add type: integer")
     empty = look.rows - look.filled
     if name == REF and empty:
         entry["required"] = False
@@ -100,6 +101,16 @@ def map_column(found: Drafted, name: str, look: Look, target: Column) -> None:
     elif empty and target.required:
         found.doubt(name, f"{empty} of {look.rows} are empty: these records go to quarantine")
     found.columns[name] = entry | said(found.table, name)
+
+
+def _kinds(found: Drafted, look: Look, target: Column) -> dict[str, Any]:
+    """How the words of a column are brought to ours."""
+    ours = KINDS.get(found.table, {})
+    words = {word: ours[word.lower()] for word, _ in look.common if word.lower() in ours}
+    if target.words and (other := [w for w, _ in look.common if w not in {*words, *target.words}]):
+        known, told = ", ".join(target.words), ", ".join(other)
+        found.doubt(c.KIND, f"no feature counts these words, map them to {known}: {told}")
+    return {"map": words, "unmapped": "keep"} if words else {}
 
 
 def said(table: str, name: str) -> dict[str, Any]:
@@ -185,4 +196,17 @@ def unloaded(looked: Looked, used: set[str]) -> Iterator[str]:
     """A remark for each column of a file that no drafted table reads."""
     for look in looked.columns.values():
         if look.name not in used:
-            yield f"{look.name}: {withheld(look) or 'nothing that it seems to be has a place here'}"
+            yield f"{look.name}: {withheld(look) or f'{_seems(look)}; nothing here waits for it'}"
+
+
+def _seems(look: Look) -> str:
+    """What a column holds, in words."""
+    if look.timed >= FITS:
+        return f"times as {' or '.join(format for format, _ in look.times)}"
+    if max(look.share("number"), commas(look)) >= FITS:
+        whole = "whole " if look.share("integer") >= FITS else ""
+        comma = " with decimal commas" if commas(look) > look.share("number") else ""
+        return f"{whole}numbers{comma}"
+    if look.distinct <= FEW_WORDS:
+        return f"the words {', '.join(word for word, _ in look.common)}"
+    return f"{look.distinct} different texts"

@@ -43,8 +43,9 @@ LEAST = 0.4
 
 def draft(looked: Looked) -> list[Drafted]:
     """The tables that a file seems to hold; none where nothing fits."""
+    mapped = {table: _mapping(looked, table) for table in WORDS}
     scored = [(_score(looked, table, mapping), table, mapping)
-              for table in WORDS if (mapping := _mapping(looked, table)) is not None]  # fmt: skip
+              for table, mapping in mapped.items() if _says(looked, table, mapping)]  # fmt: skip
     best = max(scored, key=lambda found: found[0], default=None)
     clocks = [k for k in looked.columns.values() if k.timed >= FITS and loadable(k)]
     ref = customer_column(looked)
@@ -60,6 +61,19 @@ def draft(looked: Looked) -> list[Drafted]:
     return [found]
 
 
+def nearest(looked: Looked) -> str:
+    """Of a file that is like no table: what the likeliest one lacks. Empty where none is near."""
+    mapped = {table: _mapping(looked, table) for table in WORDS}
+    lacks = {table: _missing(table, mapping) for table, mapping in mapped.items()}
+    scores = {table: _score(looked, table, mapped[table]) for table in WORDS if lacks[table]}
+    table = max(scores, key=lambda table: scores[table], default="")
+    if not table or scores[table] <= 0:
+        return ""
+    found = mapped[table]
+    has = ", ".join(f"{name} ({found[name].name})" for name in WORDS[table] if name in found)
+    return f"nearest to {table}: it has {has}, and lacks {', '.join(lacks[table])}"
+
+
 def customer_column(looked: Looked) -> Look | None:
     """The column that numbers the customers."""
     best = max(looked.columns.values(), key=lambda k: likeness(k.name, ID), default=None)
@@ -73,8 +87,8 @@ def customer_column(looked: Looked) -> Look | None:
 # --- which table ----------------------------------------------------------------------------------
 
 
-def _mapping(looked: Looked, table: str) -> dict[str, Look] | None:
-    """Canonical column -> column of the file; None where something is missing."""
+def _mapping(looked: Looked, table: str) -> dict[str, Look]:
+    """Canonical column -> column of the file that is called like it and holds what it needs."""
     wanted = targets(CANONICAL[table])
     pairs = sorted(
         (
@@ -92,21 +106,32 @@ def _mapping(looked: Looked, table: str) -> dict[str, Look] | None:
             taken.add(name)
     if table == "customers" and c.EVENT_TIME not in mapping and "signup_time" in mapping:
         mapping[c.EVENT_TIME] = mapping["signup_time"]
-    if table == "order_lines":
-        if UNIT_PRICE not in mapping and c.AMOUNT not in mapping:
-            return None
-        if UNIT_PRICE in mapping:
-            mapping.pop(c.AMOUNT, None)
+    return mapping
+
+
+def _missing(table: str, mapping: Mapping[str, Look]) -> list[str]:
+    """What a table cannot do without, and no column of the file is."""
+    undated = table in ("products", "customers", "outcomes")
     missing = [
-        name for name, target in wanted.items()
+        name for name, target in targets(CANONICAL[table]).items()
         if target.required and name not in mapping and (table, name) not in CONSTANTS
+        and not (undated and name == c.EVENT_TIME)
     ]  # fmt: skip
-    allowed = [c.EVENT_TIME] if table in ("products", "customers", "outcomes") else []
-    if not all(name in allowed for name in missing):
-        return None
-    # A key alone says nothing: that is a list of something else that names customers or products.
-    said = len(mapping.keys() - {c.EVENT_TIME}) >= 2 or c.EVENT_TIME in mapping
-    return mapping if said or file_likeness(looked.path.name, table) else None
+    if table == "order_lines" and not {UNIT_PRICE, c.AMOUNT} & mapping.keys():
+        missing.append(f"{UNIT_PRICE} or {c.AMOUNT}")
+    return missing
+
+
+def _says(looked: Looked, table: str, mapping: Mapping[str, Look]) -> bool:
+    """Whether the file has all that the table needs, and says something with it.
+
+    A key alone says nothing: that is a list of something else that names customers or products.
+    """
+    clocks = set() if table == "products" else {c.EVENT_TIME} & mapping.keys()
+    said = len(mapping.keys() - {c.EVENT_TIME}) >= 2 or clocks
+    return not _missing(table, mapping) and bool(
+        said or file_likeness(looked.path.name.partition(".")[0], table)
+    )
 
 
 def _score(looked: Looked, table: str, mapping: Mapping[str, Look]) -> float:
@@ -122,8 +147,16 @@ def _score(looked: Looked, table: str, mapping: Mapping[str, Look]) -> float:
 
 def _drafted(looked: Looked, table: str, mapping: Mapping[str, Look]) -> Drafted:
     found, wanted = Drafted(table, looked), targets(CANONICAL[table])
+    priced = UNIT_PRICE in mapping
     for name in WORDS[table]:
-        if name in mapping:
+        if name == c.AMOUNT and priced:
+            if name in mapping:
+                found.doubt(
+                    UNIT_PRICE,
+                    f"{mapping[name].name} may be the line's amount, less "
+                    f"discounts: then take it, as {c.AMOUNT}, instead of the price",
+                )
+        elif name in mapping:
             map_column(found, name, mapping[name], wanted[name])
         elif (table, name) in CONSTANTS:
             found.columns[name] = {"constant": CONSTANTS[table, name]}
@@ -141,6 +174,9 @@ def _drafted(looked: Looked, table: str, mapping: Mapping[str, Look]) -> Drafted
         if mapping[REF if table == "customers" else c.PRODUCT].unique:
             found.more["checks"] = {"one_row_each": {"column": key, "unique": True,
                                                      "severity": "warn"}}  # fmt: skip
+        elif table == "customers" and (key := mapping[REF]).distinct:
+            found.doubt(REF, f"{key.distinct} customers in {key.filled} records: of one customer "
+                        "the last known counts")  # fmt: skip
     return found
 
 
@@ -245,4 +281,7 @@ def _attributes(looked: Looked, people: Drafted, rest: list[Look]) -> Drafted:
             found.columns[name] = people.columns[name]
     found.more = {k: v for k, v in people.more.items() if k in ("known_time", "rules")}
     map_open_columns(found, rest)
+    if (clock := found.columns[c.EVENT_TIME].get("from")) is not None:
+        found.doubt("", f"all count as known since {clock}: leave out what was decided later, such "
+                    "as a group or a status of today, or models learn from the future")  # fmt: skip
     return found

@@ -28,6 +28,8 @@ class Column(Strict):
     unit: str = ""
     required: bool = False
     """Whether a source that brings the table must map it, and every row must have a value."""
+    words: tuple[str, ...] = ()
+    """The words that features and labels know, where they know no others."""
 
 
 class TableSchema(Strict):

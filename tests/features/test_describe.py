@@ -187,6 +187,69 @@ def test_german_file(tmp_path: Path) -> None:
     assert dict(found) == price
 
 
+def test_german_export_with_totals_and_abbreviations(tmp_path: Path) -> None:
+    """``Artikelnr.`` is a product, and a total beside a price is asked about."""
+    header = ("Bestellnummer", "Bestelldatum", "Kunden-Nr.", "Artikelnr.", "Menge", "Einzelpreis",
+              "Summe", "Währung")  # fmt: skip
+    rows = [(f"#{k}", f"0{1 + k % 9}.03.2024 09:30", f"K{k % 7}", f"T-{k % 5}", "2", "9,90",
+             "17,82", "EUR") for k in range(40)]  # fmt: skip
+    text = drafted(tmp_path, header, rows, delimiter=";", encoding="cp1252")
+    assert mapped(text)["order_lines"] == {
+        "customer_ref": "Kunden-Nr.", "order_id": "Bestellnummer", "product_id": "Artikelnr.",
+        "quantity": "Menge", "unit_price": "Einzelpreis", "event_time": "Bestelldatum",
+    }  # fmt: skip
+    assert "# ? Summe may be the line's amount, less discounts" in text
+
+
+def test_customers_as_they_are_today(tmp_path: Path) -> None:
+    """A list of customers has a clock, a customer twice, and a group that the past did not know."""
+    rows = [(f"K{k % 30}", "2024-01-05", ("Stammkunde", "Standard")[k % 2], "Berlin")
+            for k in range(40)]  # fmt: skip
+    text = drafted(tmp_path, ("Kunden-Nr", "Angelegt am", "Kundengruppe", "Ort"), rows)
+    assert mapped(text)["customers"]["event_time"] == "Angelegt am"
+    assert "# ? 30 customers in 40 records: of one customer the last known counts" in text
+    assert "# ? all count as known since Angelegt am: leave out what was decided later" in text
+
+
+def test_billing_events(tmp_path: Path) -> None:
+    """Fields of objects by their own names, a provider's words as ours, cents and other words."""
+    kinds = ("subscription.created", "invoice.paid", "subscription.paused", "Cancelled")
+    rows = [
+        {"id": f"e{k}", "type": kinds[k % 4], "created": f"0{1 + k % 9}/20/2024 {1 + k % 12}:05 PM",
+         "data": {"customer": f"c{k // 4}", "subscription": f"s{k // 4}", "amount": 1490}}
+        for k in range(60)
+    ]  # fmt: skip
+    path = tmp_path / "billing.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = describe([path], "mine").text
+    declared = yaml.safe_load(text)["subscriptions"]["columns"]
+    assert declared["customer_ref"]["from"] == "data.customer"
+    assert declared["event_time"]["format"] == "%m/%d/%Y %I:%M %p"
+    assert declared["kind"]["map"] == {
+        "subscription.created": "start", "invoice.paid": "pay", "Cancelled": "cancel",
+    }  # fmt: skip
+    assert "pay, payment_failed: subscription.paused" in text
+    assert "# ? all are whole: cents already? Then add type: integer" in text
+
+
+def test_what_the_nearest_table_lacks(tmp_path: Path) -> None:
+    """A file that no table can be made of says why, and what its columns hold."""
+    write_raw(tmp_path / "things.csv", [(f"{k}", f"P{k}", "Tea") for k in range(9)],
+              ("no", "sku", "group"))  # fmt: skip
+    header = ("Bestellnummer", "Bestelldatum", "Kundennummer", "Ware", "Menge", "Preis")
+    rows = [(f"#{k}", "03.04.2024", f"K{k % 3}", "Tee", "1", "2,50") for k in range(9)]
+    (tmp_path / "lines.csv").write_text(
+        "\n".join(";".join(row) for row in [header, *rows]) + "\n", encoding="utf-8"
+    )
+    text = describe([tmp_path], "mine").text
+    assert (
+        "# ? lines.csv is like no table, nearest to order_lines: it has customer_ref (Kun" in text
+    )
+    assert "and lacks product_id; it has\n" in text
+    assert "#   Preis: numbers with decimal commas; nothing here waits for it" in text
+    assert "#   Ware: the words Tee; nothing here waits for it" in text
+
+
 def test_chinese_file(tmp_path: Path) -> None:
     """Chinese headers in the encoding that Chinese spreadsheets write."""
     header = ("订单编号", "商品编号", "数量", "单价", "下单时间", "客户编号")
@@ -323,6 +386,8 @@ def test_names() -> None:
     assert likeness("CustomerID", "customer id|customer") == 1
     assert likeness("customer", "customer id|customer") == 0.85
     assert likeness("discount", "count") == 0
+    assert likeness("Artikelnr.", "artikelnummer") == likeness("order no", "order number") == 1
+    assert likeness("data.customer", "customer") == 0.9
     assert personal_category("E-Mail") == "contact"
     assert personal_category("Vorname") == "name"
     assert personal_category("Quantity") == ""
