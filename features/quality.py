@@ -1,7 +1,7 @@
 """The quality report of a build: what was promised, how full columns are, where rows came from.
 
-Written beside the tables: ``checks.csv``, ``columns.csv``, ``days.csv``, ``lineage.csv`` and
-``quality.html``, a page that shows them.
+Written beside the tables: ``checks.csv``, ``remarks.csv``, ``columns.csv``, ``days.csv``,
+``lineage.csv`` and ``quality.html``, a page that shows them.
 """
 
 import csv
@@ -18,6 +18,7 @@ from features.checks import Finding, findings
 from features.errors import DataError
 from features.quality_page import quality_page
 from features.records import DISPOSITION
+from features.remarks import Remark, remarks
 
 if TYPE_CHECKING:
     from features.ingest import Records
@@ -27,6 +28,7 @@ Row = dict[str, Any]
 PAGE = "quality.html"
 FILES: dict[str, tuple[str, ...]] = {
     "checks": Finding._fields,
+    "remarks": Remark._fields,
     "columns": ("table", "column", "rows", "missing", "missing_share"),
     "days": ("table", "day", "rows"),
     "lineage": (
@@ -71,6 +73,7 @@ def report(
         raise DataError.listing(heading, failed)
     rows: dict[str, list[Row]] = {
         "checks": [finding._asdict() for finding in found],
+        "remarks": [k._asdict() for name in source.tables for k in remarks(source, folder, name)],
         "columns": [row for name in tables for row in _columns(folder, name)],
         "days": [row for name in tables for row in _days(folder, name)],
         "lineage": list(traces),
@@ -85,7 +88,7 @@ def report(
 
 
 def read_report(folder: Path, name: str) -> list[dict[str, str]]:
-    """Rows of a file of the report: ``checks``, ``columns``, ``days`` or ``lineage``."""
+    """Rows of a file of the report, such as ``checks``; see ``FILES``."""
     with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 

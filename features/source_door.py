@@ -89,6 +89,8 @@ def quality(
         ]
         say([*text_table(reasons), ""] if reasons else [])
         say([*text_table(checks), ""] if checks else ["no check is declared", ""])
+        say([f"look at {row['table']}.{row['column']} ({row['rows']} rows): {row['remark']}"
+             for row in read_report(folder, "remarks")])  # fmt: skip
         empty = [row for row in read_report(folder, "columns") if int(row["missing"])]
         say([*text_table(empty), ""] if empty else [])
         say(f"report: {folder / PAGE}")

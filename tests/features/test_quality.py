@@ -346,6 +346,42 @@ def test_quality_and_lineage_commands(place: Workspace, shop: Path) -> None:
     assert "1 check(s) failed" in found.stderr
 
 
+CONTRACTS = """
+name: box
+description: contracts of a shop
+time_zone: UTC
+currency: USD
+lawful_basis: contract
+subscriptions:
+  owner: a
+  steward: b
+  files: [contracts.csv]
+  columns:
+    customer_ref: {from: who, category: identifier, purposes: [analytics]}
+    event_time: {from: at, format: '%Y-%m-%d', category: contract, purposes: [analytics]}
+    subscription_id: {from: contract, category: contract, purposes: [analytics]}
+    kind: {from: what, map: {begin: start}, unmapped: keep, category: contract, purposes: [analytics]}
+    price_minor: {from: price, category: contract, purposes: [analytics]}
+"""  # noqa: E501
+
+
+def test_remarks_on_words_and_cents(place: Workspace, shop: Path) -> None:
+    """Words that no feature counts and cents that were read as dollars; told, they are gone."""
+    declared = shop / "configs" / "data" / "box.yaml"
+    rows = [(f"c{k}", f"2024-01-{1 + k:02d}", f"s{k}", ("begin", "ended")[k % 3 == 2], "1490")
+            for k in range(24)]  # fmt: skip
+    write_raw(
+        (place.data or Path()) / "contracts.csv", rows, ("who", "at", "contract", "what", "price")
+    )
+    declared.write_text(CONTRACTS)
+    said = run("quality", "box")
+    assert "look at subscriptions.kind (8 rows): no feature counts ended; those counted" in said
+    assert "look at subscriptions.price_minor (24 rows): all are whole USD" in said
+    mended = CONTRACTS.replace("from: price,", "from: price, type: integer,")
+    declared.write_text(mended.replace("begin: start", "begin: start, ended: cancel"))
+    assert "look at" not in run("quality", "box")
+
+
 def test_late_rows_keep_their_own_known_time(place: Workspace) -> None:
     """A late delivery adds rows with the time at which they became known, and changes no other."""
     assert place.data is not None
