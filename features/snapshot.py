@@ -7,7 +7,7 @@ feature table is a folder of links to its parts.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -142,7 +142,7 @@ def build_features(
         If a set does not keep its promises; no part of that pass is published.
     """
     sets, stored = feature_sets(plan), stored.consenting(plan.consent)
-    _check_fit(stored, plan, sets, moments.all)
+    check_fit(stored, plan, moments.all)
     columns = declared(sets)
     spelled = [(part.use, built.config) for part, built in zip(plan.features, sets, strict=True)]
     base = fingerprint(
@@ -227,25 +227,33 @@ def _part_name(cutoff: datetime) -> str:
     return f"features-{cutoff:%Y-%m-%dT%H%M%S}.parquet"
 
 
-def _check_fit(
-    stored: Stored, plan: FeaturePlan, sets: Sequence[FeatureSet], cutoffs: Sequence[datetime]
-) -> None:
-    problems = []
+def lacking(plan: FeaturePlan, source: str, brought: Collection[str]) -> list[str]:
+    """What stands against the sets of ``plan`` on ``source``, which brings these tables."""
+    return [
+        f"feature set {part.use} reads {', '.join(missing)}; source {source!r} brings "
+        f"{', '.join(sorted(brought))}: leave the set out, set `optional: true` beside it for "
+        "missing values, or bring the table"
+        for part, built in zip(plan.features, feature_sets(plan), strict=True)
+        if not part.optional and (missing := [name for name in built.reads if name not in brought])
+    ]
+
+
+def check_fit(stored: Stored, plan: FeaturePlan, cutoffs: Sequence[datetime]) -> None:
+    """Refuse sets that read tables the source lacks, and windows longer than the data.
+
+    Raises
+    ------
+    ConfigError
+        Naming each set, and what to do.
+    """
+    problems = lacking(plan, stored.source.name, stored.brought)
     last = max(cutoffs)
-    for part, built in zip(plan.features, sets, strict=True):
-        lacking = [name for name in built.reads if name not in stored.brought]
-        if lacking and not part.optional:
-            problems.append(
-                f"feature set {part.use} reads {', '.join(lacking)}; source "
-                f"{stored.source.name!r} brings {', '.join(stored.brought)}: leave the set out, "
-                "set `optional: true` beside it for missing values, or bring the table"
-            )
-        observed = min(
-            ((last - stored.began[name]).days for name in built.reads if name not in lacking),
-            default=0,
-        )
+    for part, built in zip(plan.features, feature_sets(plan), strict=True):
+        if not set(built.reads) <= set(stored.brought):
+            continue
+        observed = min(((last - stored.began[name]).days for name in built.reads), default=0)
         long = {k.name: k.window_days for k in built.columns() if (k.window_days or 0) > observed}
-        if long and not lacking:
+        if long:
             problems.append(
                 f"feature set {part.use}: {len(long)} columns look back further than the "
                 f"{observed} days observed before the last cutoff {last:%Y-%m-%d}, such as "

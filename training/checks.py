@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
+from features.canonical import MERGES
 from features.cutoffs import Moments
 from features.errors import ConfigError, DataError
+from features.snapshot import FeaturePlan, lacking
 from features.sources import Source
 from training.contract import AnyTask, Floats, Kind
 
@@ -30,6 +32,22 @@ def check_question(task: AnyTask, source: Source) -> None:
     if problems:
         raise ConfigError.listing(
             f"task {task.name!r} does not fit source {source.name!r}", problems
+        )
+
+
+def check_sets(plan: FeaturePlan, source: Source) -> None:
+    """Refuse feature sets that read tables the source does not declare.
+
+    Raises
+    ------
+    ConfigError
+        Naming each set, and what to do.
+    """
+    made = {MERGES.name} if source.identity is not None else set()
+    problems = lacking(plan, source.name, source.tables.keys() | made)
+    if problems:
+        raise ConfigError.listing(
+            f"{len(problems)} feature set(s) do not fit source {source.name!r}", problems
         )
 
 

@@ -30,7 +30,7 @@ from features.snapshot import SETS, FeaturePlan, build_features
 from features.sources import Source, find_files, load_source, raw_paths
 from features.store import Published
 from features.tables import Stored, build_tables, tables_key
-from training.checks import check_horizon, check_question
+from training.checks import check_horizon, check_question, check_sets
 from training.contract import AnyTask
 from training.families import Family, family
 from training.gates import Gate
@@ -166,6 +166,7 @@ def load_plan(place: Workspace, path: Path, assignments: Sequence[str] = ()) -> 
         )
     source = load_source(place, config.data, config.source)
     check_question(task, source)
+    check_sets(config, source)
     plan = Plan(path, config, task, source)
     chosen.check(plan)
     return plan

@@ -11,7 +11,7 @@ from features import columns as c
 from features.errors import ConfigError, DataError
 from features.progress import Progress, clock
 from features.settings import Workspace
-from features.snapshot import feature_sets
+from features.snapshot import check_fit, feature_sets
 from features.tables import Tables, build_tables
 from training.checks import check_blocks, check_horizon, check_labels
 from training.contract import Task
@@ -46,7 +46,7 @@ def preflight(place: Workspace, plan: AnyPlan) -> Preflight:
     Raises
     ------
     ConfigError
-        If the cutoffs lie outside the data.
+        If the cutoffs lie outside the data, or feature sets do not fit them.
     DataError
         If the raw files cannot be read.
     """
@@ -55,6 +55,7 @@ def preflight(place: Workspace, plan: AnyPlan) -> Preflight:
         stored = build_tables(place, plan.source).consenting(plan.config.consent)
     check_horizon(plan.task, stored.first, plan.config.cutoffs.known_until(stored.end))
     moments = plan.config.cutoffs.resolved(stored.first, stored.end)
+    check_fit(stored, plan.config, moments.all)
     roles = dict.fromkeys(moments.year_ago.values(), "season of last year")
     roles |= dict.fromkeys(moments.teaching, "teaches")
     roles |= dict.fromkeys(moments.folds, "validates") | {moments.test: "test"}

@@ -88,6 +88,11 @@ def test_words_never_seen_are_scored_like_missing_ones() -> None:
         ("timing", ["gates={mean_probability_30d: {beats_baseline: true}}"], "no better or worse"),
         ("timing", ["model.config.periods_days=[30, 20]"], "expected rising days"),
         ("churn", ["model={use: hazards.Hazards}"], "take the task timing.Timing"),
+        (
+            "churn",
+            ["data=online_retail_II", "features=[{use: subscription.Subscription}]"],
+            "subscription.Subscription reads subscriptions; source 'online_retail_II' ",
+        ),
         ("spend", ["sets={coverage: 0.9}"], "sets: are about events"),
     ],
 )
