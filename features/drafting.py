@@ -174,8 +174,8 @@ def _drafted(looked: Looked, table: str, mapping: Mapping[str, Look]) -> Drafted
         if mapping[REF if table == "customers" else c.PRODUCT].unique:
             found.more["checks"] = {"one_row_each": {"column": key, "unique": True,
                                                      "severity": "warn"}}  # fmt: skip
-        elif table == "customers" and (key := mapping[REF]).distinct:
-            found.doubt(REF, f"{key.distinct} customers in {key.filled} records: of one customer "
+        elif table == "customers" and (who := mapping[REF]).distinct:
+            found.doubt(REF, f"{who.distinct} customers in {who.filled} records: of one customer "
                         "the last known counts")  # fmt: skip
     return found
 
