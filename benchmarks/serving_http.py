@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ import serving_load as load
 import serving_opponents as opponents
 import xgboost
 from serving_load import Seen
-from serving_world import BODIES, KEY, Service, commands, learned, opponent, ours
+from serving_world import BODIES, KEY, Commands, Service, commands, learned, opponent, ours
 
 from features.settings import Workspace
 from training import bundle as bundles
@@ -57,11 +58,10 @@ def peaks(
 
     def cell(service: Service) -> Callable[[], Seen]:
         sends = service.sends(X, rows, path)
-        at = ("127.0.0.1", service.port)
-        return lambda: load.together(load.peak(at, sends, given.seconds, connections))[0]
+        return lambda: load.together(load.peak(service.at, sends, given.seconds, connections))[0]
 
     for service in services:  # a first request may compile
-        load.together(load.peak(("127.0.0.1", service.port), service.sends(X, rows, path), 0.5, 2))
+        load.together(load.peak(service.at, service.sends(X, rows, path), 0.5, 2))
     found = turns(given.rounds, {s.name: cell(s) for s in services}, Seen.rate)
     for name, rate in found.items():
         print(f"  {path or '/predict'} x {rows:3d} {name:8s} {rate:8.1f} requests/s")
@@ -75,11 +75,8 @@ def mark(said: str, value: float, least: float | None = None, most: float | None
     print(f"  {'met   ' if met else 'MISSED'} {said}: {value:.2f} ({wanted})")
 
 
-def compare(
-    place: Workspace, root: Path, model: Path, X: np.ndarray, given: argparse.Namespace
-) -> None:
+def compare(place: Workspace, started: Commands, X: np.ndarray, given: argparse.Namespace) -> None:
     """Everything side by side."""
-    started = commands(root, model)
     with ours(place) as (own, _):
         with ExitStack() as stack:
             others = [
@@ -112,9 +109,7 @@ def latency(services: list[Service], X: np.ndarray, rate: float, given: argparse
 
     def cell(service: Service) -> Callable[[], Seen]:
         sends = service.sends(X, 1)
-        return lambda: load.together(
-            load.steady(("127.0.0.1", service.port), sends, rate, given.seconds)
-        )[0]
+        return lambda: load.together(load.steady(service.at, sends, rate, given.seconds))[0]
 
     print(f"p99 at {rate:.0f} requests/s, constant arrival")
     found = turns(given.rounds, {s.name: cell(s) for s in services}, lambda s: s.quantile(0.99))
@@ -128,7 +123,7 @@ def mixed(
     own: Service, X: np.ndarray, rate: float, explained: float, given: argparse.Namespace
 ) -> None:
     """p99 of predictions alone and beside explanations."""
-    at, sends, why = ("127.0.0.1", own.port), own.sends(X, 1), own.sends(X, 1, "/explain")
+    at, sends, why = own.at, own.sends(X, 1), own.sends(X, 1, "/explain")
     cells = {
         "alone": lambda: load.together(load.steady(at, sends, rate, given.seconds))[0],
         "mixed": lambda: load.together(
@@ -147,7 +142,7 @@ def by_id(own: Service, X: np.ndarray, rate: float, given: argparse.Namespace) -
     bodies = [json.dumps({"customers": [f"c{k}"]}).encode() for k in range(BODIES)]
     sent = [load.request("/predict", body, [f"X-API-Key: {KEY}"]) for body in bodies]
     count = iter(range(10**12))
-    at, rows = ("127.0.0.1", own.port), own.sends(X, 1)
+    at, rows = own.at, own.sends(X, 1)
     cells = {
         "row": lambda: load.together(load.steady(at, rows, rate, given.seconds))[0],
         "id": lambda: load.together(
@@ -160,34 +155,77 @@ def by_id(own: Service, X: np.ndarray, rate: float, given: argparse.Namespace) -
     mark("by id less by row, ms", found["id"] - found["row"], most=1.0)
 
 
-def overload(place: Workspace, X: np.ndarray, given: argparse.Namespace) -> None:
+@dataclass
+class Flooded:
+    """A service at its peak, and at twice as many requests a second, in turns."""
+
+    peak: Seen
+    over: Seen
+    answered: float
+    """Seconds of processor that an answer takes at the peak."""
+    refused: float
+    """Seconds of processor for each refusal, if answers cost as much as at the peak; NaN = none."""
+
+    @property
+    def kept(self) -> float:
+        """Answers a second of the flooded service by those at its peak."""
+        return self.over.rate() / self.peak.rate()
+
+
+def flooded(
+    service: Service, X: np.ndarray, path: str, rows: int, seconds: float, turns: int
+) -> Flooded:
+    """Ask twice as much of a service as it answers to clients that wait.
+
+    A shared machine is not as quick all the time, so the peak is measured before each turn.
+    """
+    at, sends, few = service.at, service.sends(X, rows, path), 4 if rows > 1 else 32
+    peaks, overs, spent = [], [], [service.busy]
+    for _ in range(turns):
+        peaks += load.together(load.peak(at, sends, 3, few))
+        spent.append(service.busy)
+        overs += load.together(load.steady(at, sends, 2 * peaks[-1].rate(), seconds / turns))
+        spent.append(service.busy)
+    peak, over, took = load.joined(peaks), load.joined(overs), np.diff(spent)
+    told, refused = over.statuses(), sum(over.refusals().values())
+    answered = took[::2].sum() / peak.statuses()[200]
+    more = (took[1::2].sum() - told.get(200, 0) * answered) / refused if refused else float("nan")
+    found = Flooded(peak, over, answered, more)
+    print(f"{service.name}: {path} x {rows}, {peak.rate():.1f} answers a second at its peak")
+    print(f"  at twice that for {seconds:g} s {over.rate():.1f} a second, by status {told}, "
+          f"{over.broken} broken connections")  # fmt: skip
+    print(f"  processor ms of an answer {1e3 * answered:.2f}, of a refusal {1e3 * more:.2f}")
+    return found
+
+
+def overload(place: Workspace, started: Commands, X: np.ndarray, given: argparse.Namespace) -> None:
     """Twice as many explanations of 100 rows, and predictions, as can be answered."""
-    with ours(place) as (own, _):
-        at = ("127.0.0.1", own.port)
-        for path, rows, seconds in (("/explain", 100, given.overload_seconds), ("/predict", 1, 10)):
-            sends = own.sends(X, rows, path)
-            few = 4 if rows == 100 else 32
-            alone = load.together(load.peak(at, sends, 4, few))[0]
-            (over,) = load.together(
-                load.steady(at, sends, 2 * alone.rate(), seconds, connections=256)
-            )
-            # A shared machine is not as quick all the time: the peak is that before and after.
-            after = load.together(load.peak(at, sends, 4, few))[0]
-            peak = (alone.rate() + after.rate()) / 2
-            told, refused = over.statuses(), over.quantile(0.99, refused=True)
-            print(f"{path} x {rows} at twice its peak, {alone.rate():.1f} a second before and "
-                  f"{after.rate():.1f} after, for {seconds} s")  # fmt: skip
-            print(f"  answers by status {told}, {over.broken} broken connections")
-            mark("goodput by peak", over.rate() / peak, 0.9)
-            mark("accepted p99 by p99 at the peak", over.quantile(0.99) / alone.quantile(0.99),
-                 most=2.0)  # fmt: skip
-            mark("refusal p99, ms", 1e3 * refused if refused == refused else 0.0, most=20)
-            mark("other than 200, 429, 503", sum(n for s, n in told.items()
-                 if s not in (200, 429, 503)), most=0)  # fmt: skip
-            begun = time.perf_counter()
-            while load.together(load.steady(at, sends, 5, 1, 4))[0].statuses() != {200: 5}:
-                pass
-            mark("recovery, seconds", time.perf_counter() - begun, most=5)
+    command, port, asked = started["bare"]
+    with ours(place) as (own, _), opponent("bare", command, port, **asked) as bare:
+        whys = flooded(own, X, "/explain", 100, given.overload_seconds, given.rounds)
+        mark("goodput by peak", whys.kept, 0.9)
+        mark("accepted p99 by p99 at the peak",
+             whys.over.quantile(0.99) / whys.peak.quantile(0.99), most=2.0)  # fmt: skip
+        recovers(own, X, "/explain", 100)
+        one, theirs = (flooded(s, X, "/predict", 1, 10, 2) for s in (own, bare))
+        mark("goodput, ours by bare FastAPI", one.over.rate() / theirs.over.rate(), 1.0)
+        mark("goodput by peak, ours by bare FastAPI", one.kept / theirs.kept, 1.0)
+        mark("processor time of an answer, ours by bare FastAPI",
+             one.answered / theirs.answered, most=1.0)  # fmt: skip
+        recovers(own, X, "/predict", 1)
+        for over in (whys.over, one.over):
+            if over.refusals():
+                mark("refusal p99, ms", 1e3 * over.quantile(0.99, refused=True), most=20)
+            other = sum(n for s, n in over.refusals().items() if s not in (429, 503))
+            mark("other than 200, 429, 503", other, most=0)
+
+
+def recovers(service: Service, X: np.ndarray, path: str, rows: int) -> None:
+    """Seconds until all of a small load is answered again."""
+    sends, begun = service.sends(X, rows, path), time.perf_counter()
+    while load.together(load.steady(service.at, sends, 5, 1, 4))[0].statuses() != {200: 5}:
+        pass
+    mark("recovery, seconds", time.perf_counter() - begun, most=5)
 
 
 def batch(
@@ -233,10 +271,11 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         place, model, X = learned(Path(name))
+        started = commands(Path(name), model)
         if "compare" in given.what:
-            compare(place, Path(name), model, X, given)
+            compare(place, started, X, given)
         if "overload" in given.what:
-            overload(place, X, given)
+            overload(place, started, X, given)
         if "batch" in given.what:
             batch(place, Path(name), model, X, given)
 

@@ -49,7 +49,7 @@ def under_load(
                 took.append(time.perf_counter() - begun)
 
         async def run() -> Seen:
-            at = ("127.0.0.1", own.port)
+            at = own.at
             asking = load.steady(at, own.sends(X, 1), given.rate, seconds, connections=32)
             seen, _ = await asyncio.gather(asking, asyncio.to_thread(changed))
             return seen

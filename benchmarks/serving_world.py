@@ -55,6 +55,8 @@ TREES, DEPTH, WIDTH, LEARNED = 500, 6, 40, 20_000
 KEY = "key-of-the-benchmark"
 BODIES = 32
 """Different bodies that requests take turns with."""
+Commands = dict[str, tuple[list[str], int, dict[str, object]]]
+"""Name -> command that starts a service, its port, and how it is asked."""
 SERVER, LOAD = {0}, {os.cpu_count() - 1 if os.cpu_count() else 0}
 
 
@@ -85,10 +87,23 @@ class Service:
         return lambda: made[next(turns) % BODIES]
 
     @property
+    def at(self) -> tuple[str, int]:
+        """Where it listens."""
+        return "127.0.0.1", self.port
+
+    @property
     def memory(self) -> float:
         """Resident MB of the process and its children."""
+        return sum(p.memory_info().rss for p in self._family()) / 1e6
+
+    @property
+    def busy(self) -> float:
+        """Seconds of processor that the process and its children have had."""
+        return sum(sum(p.cpu_times()[:2]) for p in self._family())
+
+    def _family(self) -> list[psutil.Process]:
         first = psutil.Process(self.pid)
-        return sum(p.memory_info().rss for p in (first, *first.children(recursive=True))) / 1e6
+        return [first, *first.children(recursive=True)]
 
 
 def learned(root: Path) -> tuple[Workspace, Path, np.ndarray]:
@@ -225,7 +240,7 @@ def opponent(name: str, command: list[str], port: int, **asked: object) -> Itera
         shutil.rmtree(home, ignore_errors=True)
 
 
-def commands(root: Path, model: Path) -> dict[str, tuple[list[str], int, dict[str, object]]]:
+def commands(root: Path, model: Path) -> Commands:
     """Name -> how each opponent is started and asked."""
     script, python = str(Path(opponents.__file__)), sys.executable
     hashed = hashlib.sha256(KEY.encode()).hexdigest()
