@@ -4,7 +4,8 @@ The same 16 columns for all customers of Online Retail II (gross sales lines), r
 customer ids. Each opponent runs alone in a process of its own with two threads, from the typed
 Parquet table, after imports, to its Parquet output; ours runs the whole engine: both clocks,
 checks, profile, hash and publish. The values are compared with ours. The limit is one scan with one
-aggregate per customer. Peak memory is the process's own, imports included.
+aggregate per customer; the catalogue is every column of the sets that orders are enough for, once.
+Peak memory is the process's own, imports included.
 
     PERENNIAL_DATA_DIR=<folder> python benchmarks/feature_engine.py [copies ...]   (default 1 10)
 """
@@ -31,6 +32,12 @@ NAMES = [
     *(f"orders__{q}_{w}d" for q in ("orders", "spend", "items") for w in WINDOWS),
     "cadence__gap_mean_days", "cadence__gap_sd_days", "cadence__gap_max_days",
 ]  # fmt: skip
+FROM_ORDERS: dict[str, dict[str, Any]] = {
+    "rfm.Rfm": {}, "orders.Orders": {}, "cadence.Cadence": {}, "periods.Periods": {},
+    "cohort.Cohort": {}, "cohort.Peers": {},
+    "assortment.Assortment": {"windows_days": [30, 90, 180, 365]},
+}  # fmt: skip
+CATALOGUE = "catalogue"
 REPEATS = 3
 
 
@@ -186,6 +193,22 @@ def _pandas_at(orders: Any, cutoff: datetime) -> Any:
 
 def ours(lines: Path, out: Path) -> None:
     """The whole engine on published tables."""
+    built(lines, out, [
+        {
+            "use": f"{name}.{name.title()}",
+            "columns": [n for n in NAMES if n.startswith(f"{name}__")],
+        }
+        for name in ("rfm", "orders", "cadence")
+    ])  # fmt: skip
+
+
+def catalogue(lines: Path, out: Path) -> None:
+    """The same with every column of every set that orders are enough for."""
+    built(lines, out, [{"use": use, "config": config} for use, config in FROM_ORDERS.items()])
+
+
+def built(lines: Path, out: Path, sets: list[dict[str, Any]]) -> None:
+    """Compute the columns of the sets; none named = all of a set's."""
     from features.cutoffs import Moments
     from features.settings import Workspace
     from features.snapshot import FeaturePart, FeaturePlan, build_features
@@ -194,36 +217,35 @@ def ours(lines: Path, out: Path) -> None:
     from features.tables import Stored
 
     place = Workspace.locate(store=out)
-    sets = {
-        name: [n for n in NAMES if n.startswith(f"{name}__")]
-        for name in ("rfm", "orders", "cadence")
-    }
     plan = FeaturePlan(
         data="online_retail_II",
         cutoffs={"test": CUTOFFS[-1].date(), "latest": CUTOFFS[-2].date(), "count": 11},
-        features=[
-            FeaturePart(use=f"{name}.{name.title()}", columns=columns)
-            for name, columns in sets.items()
-        ],
+        features=[FeaturePart(**part) for part in sets],
     )
     manifest = json.loads((lines.parent / "manifest.json").read_text())
     stored = Stored(load_source(place, plan.data, {}), Published(lines.parent, manifest, True))
-    built = build_features(place, stored, plan, Moments(tuple(CUTOFFS[:-1]), CUTOFFS[-1]))
-    (out / "built").write_text(str(built.folder))
+    found = build_features(place, stored, plan, Moments(tuple(CUTOFFS[:-1]), CUTOFFS[-1]))
+    (out / "built").write_text(str(found.folder))
 
 
 RUNS: dict[str, Callable[[Path, Path], None]] = {
     "limit: scan + one aggregate": limit,
     "ours": ours,
+    CATALOGUE: catalogue,
     "DuckDB SQL": duckdb_sql,
     "polars": polars_lazy,
     "pandas, collapsed": pandas_collapsed,
     "pandas, straightforward": pandas_plain,
 }
 
+COMPARED = [name for name in RUNS if name not in ("ours", CATALOGUE, next(iter(RUNS)))]
+"""Runs that give the same columns as ours."""
+
 IMPORTS = {
     "limit: scan + one aggregate": ("duckdb",),
-    "ours": ("features.snapshot", "features.sources", "features.tables"),
+    **dict.fromkeys(
+        ("ours", CATALOGUE), ("features.snapshot", "features.sources", "features.tables")
+    ),
     "DuckDB SQL": ("duckdb",),
     "polars": ("polars",),
 }
@@ -296,6 +318,16 @@ def same(ours_folder: Path, other: Path) -> float:
     return float(np.nanmax(np.abs(x - y) / np.maximum(np.abs(x), 1)))
 
 
+def varied(folder: Path) -> str:
+    """How many columns there are, and how many of them have more than one value."""
+    from features.snapshot import read_features
+
+    table = read_features(Path((folder / "built").read_text()))
+    columns = table.column_names[2:]
+    several = sum(len(table[name].unique()) > 1 for name in columns)
+    return f"{len(columns)} columns for {table.num_rows:,} customers and cutoffs, {several} vary"
+
+
 def main() -> None:
     """Build the gross tables once, replicate, run everybody in turn, print medians and ratios."""
     from features.settings import Workspace
@@ -320,15 +352,18 @@ def main() -> None:
             rounds = REPEATS if times <= 10 else 1
             for turn in range(rounds):
                 for name in RUNS:
-                    if name.startswith("pandas") and turn:
+                    if name.startswith(("pandas", CATALOGUE)) and turn:
                         continue
                     out = root / f"out-{times}-{turn}-{name.split(',')[0].split(':')[0]}"
-                    out = out if name == "ours" else out.with_suffix(".parquet")
-                    if name == "ours":
+                    out = out if name in ("ours", CATALOGUE) else out.with_suffix(".parquet")
+                    if not out.suffix:
                         out.mkdir()
+                    if name == "ours":
                         ours_out = out
+                    if name == CATALOGUE:
+                        catalogue_out = out
                     found[name].append(run_alone(name, lines, out))
-                    if name not in ("ours", "limit: scan + one aggregate") and not turn:
+                    if name in COMPARED and not turn:
                         differences[name] = same(ours_out, out)
             medians = {name: sorted(runs)[len(runs) // 2] for name, runs in found.items()}
             for name, (seconds, peak) in medians.items():
@@ -337,6 +372,7 @@ def main() -> None:
                     f"{seconds / medians['limit: scan + one aggregate'][0]:8.1f} {peak:6.0f} "
                     f"{differences.get(name, 0.0):.1e}"
                 )
+            print(f"{times:6d} {CATALOGUE}: {varied(catalogue_out)}")
 
 
 if __name__ == "__main__":
