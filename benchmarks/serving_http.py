@@ -5,19 +5,21 @@ lines too. Rounds go in turns; figures are medians over rounds, ratios are ours 
 32 connections that wait for their answers, 4 where 100 rows are explained. ``p99``: open loop at a
 constant rate, 70 % of the weakest opponent's peak.
 
-    python benchmarks/serving_http.py [compare overload batch] [--seconds 2] [--rounds 5]
+    python benchmarks/serving_http.py [compare mixed overload batch] [--seconds 2] [--rounds 5]
         [--overload-seconds 30] [--rows 100000]
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import serving_load as load
@@ -77,31 +79,28 @@ def mark(said: str, value: float, least: float | None = None, most: float | None
 
 def compare(place: Workspace, started: Commands, X: np.ndarray, given: argparse.Namespace) -> None:
     """Everything side by side."""
-    with ours(place) as (own, _):
-        with ExitStack() as stack:
-            others = [
-                stack.enter_context(opponent(name, command, port, **asked))
-                for name, (command, port, asked) in started.items()
-            ]
-            fast = others[0]
-            print("ready and memory")
-            for service in (own, *others):
-                print(f"  {service.name:8s} {service.ready:5.1f} s {service.memory:6.0f} MB")
-            mark("ready, seconds", own.ready, most=5)
-            print("peak, 32 connections")
-            one = peaks([own, *others], X, 1, "", given)
-            many = peaks([own, fast], X, 100, "", given)
-            why = peaks([own, fast], X, 1, "/explain", given)
-            whys = peaks([own, fast], X, 100, "/explain", given, connections=4)
-            for name, least in (("fastapi", 1.0), ("bentoml", 2.5), ("mlflow", 4.0)):
-                mark(f"predict x 1, ours by {name}", one["ours"] / one[name], least)
-            print(f"         predict x 1, ours by bare FastAPI: {one['ours'] / one['bare']:.2f}")
-            mark("predict x 100, ours by fastapi", many["ours"] / many["fastapi"], 1.0)
-            mark("explain x 1, ours by fastapi", why["ours"] / why["fastapi"], 3.0)
-            mark("explain x 100, ours by fastapi", whys["ours"] / whys["fastapi"], 10.0)
-            latency([own, *others], X, 0.7 * min(one.values()), given)
-        by_id(own, X, 0.3 * one["ours"], given)
-        mixed(own, X, 0.3 * one["ours"], 0.15 * why["ours"], given)
+    with ours(place) as (own, _), ExitStack() as stack:
+        others = [
+            stack.enter_context(opponent(name, command, port, **asked))
+            for name, (command, port, asked) in started.items()
+        ]
+        fast = others[0]
+        print("ready and memory")
+        for service in (own, *others):
+            print(f"  {service.name:8s} {service.ready:5.1f} s {service.memory:6.0f} MB")
+        mark("ready, seconds", own.ready, most=5)
+        print("peak, 32 connections")
+        one = peaks([own, *others], X, 1, "", given)
+        many = peaks([own, fast], X, 100, "", given)
+        why = peaks([own, fast], X, 1, "/explain", given)
+        whys = peaks([own, fast], X, 100, "/explain", given, connections=4)
+        for name, least in (("fastapi", 1.0), ("bentoml", 2.5), ("mlflow", 4.0)):
+            mark(f"predict x 1, ours by {name}", one["ours"] / one[name], least)
+        print(f"         predict x 1, ours by bare FastAPI: {one['ours'] / one['bare']:.2f}")
+        mark("predict x 100, ours by fastapi", many["ours"] / many["fastapi"], 1.0)
+        mark("explain x 1, ours by fastapi", why["ours"] / why["fastapi"], 3.0)
+        mark("explain x 100, ours by fastapi", whys["ours"] / whys["fastapi"], 10.0)
+        latency([own, *others], X, 0.7 * min(one.values()), given)
 
 
 def latency(services: list[Service], X: np.ndarray, rate: float, given: argparse.Namespace) -> None:
@@ -119,40 +118,38 @@ def latency(services: list[Service], X: np.ndarray, rate: float, given: argparse
          found["ours"] / min(v for n, v in found.items() if n != "ours"), most=1.0)  # fmt: skip
 
 
-def mixed(
-    own: Service, X: np.ndarray, rate: float, explained: float, given: argparse.Namespace
-) -> None:
-    """p99 of predictions alone and beside explanations."""
-    at, sends, why = own.at, own.sends(X, 1), own.sends(X, 1, "/explain")
-    cells = {
-        "alone": lambda: load.together(load.steady(at, sends, rate, given.seconds))[0],
-        "mixed": lambda: load.together(
-            load.steady(at, sends, rate, given.seconds),
-            load.steady(at, why, explained, given.seconds),
-        )[0],
-    }
-    print(f"predict at {rate:.0f} a second, alone and beside {explained:.0f} explanations a second")
-    found = turns(given.rounds, cells, lambda seen: seen.quantile(0.99))
-    print(f"  p99 alone {1e3 * found['alone']:.2f} ms, mixed {1e3 * found['mixed']:.2f} ms")
-    mark("p99 mixed by alone", found["mixed"] / found["alone"], most=1.2)
+def mixed(place: Workspace, X: np.ndarray, given: argparse.Namespace) -> None:
+    """Predictions at 30 % of their peak: by row, by customer id, and beside explanations."""
+    with ours(place) as (own, _):
+        rate = 0.3 * peaks([own], X, 1, "", given)["ours"]
+        explained = 0.15 * peaks([own], X, 1, "/explain", given)["ours"]
+        rows, why = own.sends(X, 1), own.sends(X, 1, "/explain")
+        bodies = [json.dumps({"customers": [f"c{k}"]}).encode() for k in range(BODIES)]
+        named = [load.request("/predict", body, [f"X-API-Key: {KEY}"]) for body in bodies]
+        ids = itertools.cycle(named).__next__
 
+        def predicting(sends: Callable[[], bytes]) -> Coroutine[Any, Any, Seen]:
+            return load.steady(own.at, sends, rate, given.seconds)
 
-def by_id(own: Service, X: np.ndarray, rate: float, given: argparse.Namespace) -> None:
-    """Predictions by customer id beside those by row."""
-    bodies = [json.dumps({"customers": [f"c{k}"]}).encode() for k in range(BODIES)]
-    sent = [load.request("/predict", body, [f"X-API-Key: {KEY}"]) for body in bodies]
-    count = iter(range(10**12))
-    at, rows = own.at, own.sends(X, 1)
-    cells = {
-        "row": lambda: load.together(load.steady(at, rows, rate, given.seconds))[0],
-        "id": lambda: load.together(
-            load.steady(at, lambda: sent[next(count) % BODIES], rate, given.seconds)
-        )[0],
-    }
-    print(f"predict by row and by customer id, {rate:.0f} a second")
-    found = turns(given.rounds, cells, lambda seen: 1e3 * seen.quantile(0.5))
-    print(f"  median by row {found['row']:.2f} ms, by id {found['id']:.2f} ms")
-    mark("by id less by row, ms", found["id"] - found["row"], most=1.0)
+        cells = {
+            "row": lambda: load.together(predicting(rows))[0],
+            "id": lambda: load.together(predicting(ids))[0],
+        }
+        print(f"predict by row and by customer id, {rate:.0f} a second")
+        found = turns(given.rounds, cells, lambda seen: 1e3 * seen.quantile(0.5))
+        print(f"  median by row {found['row']:.2f} ms, by id {found['id']:.2f} ms")
+        mark("by id less by row, ms", found["id"] - found["row"], most=1.0)
+
+        cells = {
+            "alone": lambda: load.together(predicting(rows))[0],
+            "mixed": lambda: load.together(
+                predicting(rows), load.steady(own.at, why, explained, given.seconds)
+            )[0],
+        }
+        print(f"predict at {rate:.0f} a second, alone and beside {explained:.0f} explanations")
+        found = turns(given.rounds, cells, lambda seen: seen.quantile(0.99))
+        print(f"  p99 alone {1e3 * found['alone']:.2f} ms, mixed {1e3 * found['mixed']:.2f} ms")
+        mark("p99 mixed by alone", found["mixed"] / found["alone"], most=1.2)
 
 
 @dataclass
@@ -263,7 +260,7 @@ def batch(
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", nargs="*", default=["compare", "overload", "batch"])
+    parser.add_argument("what", nargs="*", default=["compare", "mixed", "overload", "batch"])
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--overload-seconds", type=float, default=30.0)
@@ -274,6 +271,8 @@ def main() -> None:
         started = commands(Path(name), model)
         if "compare" in given.what:
             compare(place, started, X, given)
+        if "mixed" in given.what:
+            mixed(place, X, given)
         if "overload" in given.what:
             overload(place, started, X, given)
         if "batch" in given.what:
