@@ -1,6 +1,7 @@
 """Data that are hard to learn from: answers stay finite and near the rate, or are refused."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from training.calibrate import CalibrateConfig
 from training.pipeline import load_plan
 from training.splits import Splits
 from training.supervised.learn import Learned, learn
+from training.supervised.stages import telling
 
 MODELS = ("gbm.Gbm", "logistic.Logistic", "splines.Splines", "rates.Rates", "recency.Recency")
 
@@ -112,3 +114,16 @@ def test_shipped_questions_of_when_are_whole(name: str) -> None:
     plan = load_plan(Workspace.locate(configs=CONFIGS), CONFIGS / f"{name}.yaml", [])
     assert 30 in plan.task.points_days  # type: ignore[attr-defined]
     assert "integrated_brier" in plan.config.gates
+
+
+def test_a_constant_column_that_a_baseline_asks_for_stays() -> None:
+    """Where no payment ever failed, groups of contracts by failed payments are one group."""
+    plan: Any = load_plan(Workspace.locate(configs=CONFIGS), CONFIGS / "contract.yaml", [])
+    rows = pd.DataFrame({
+        "customer_id": [1, 2], "cutoff": [0, 0], "subscription__contract_days": [5.0, 9.0],
+        "subscription__failed_payments_365d": [0.0, 0.0], "subscription__renewals": [0.0, 0.0],
+    })  # fmt: skip
+    assert list(telling(rows, plan)) == list(rows.columns)[:-1]
+    without = rows.drop(columns="subscription__failed_payments_365d")
+    with pytest.raises(ConfigError, match="name subscription__failed_payments_365d, which no set"):
+        telling(without, plan)

@@ -1,6 +1,6 @@
 """The stages that learn a supervised answer: labels, search, fit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pandas as pd
 
 from features import columns as c
 from features.cutoffs import Snapshots
+from features.errors import ConfigError
 from features.progress import Progress
 from features.settings import Part, Workspace
 from features.snapshot import read_features, read_schema
@@ -22,7 +23,7 @@ from training.splits import Division, Round, Splits, split
 from training.study import storage_url
 from training.supervised import changes, fairness, points, stale, tuned
 from training.supervised.bundle import Answer
-from training.supervised.config import SupervisedPlan
+from training.supervised.config import SupervisedConfig, SupervisedPlan
 from training.supervised.constraints import held_to_catalogue
 from training.supervised.learn import Learned, Reported, baseline_names, learn, write_learned
 from training.supervised.levers import Levers
@@ -71,15 +72,44 @@ def work(
     return trials
 
 
+def _named(config: SupervisedConfig) -> set[str]:
+    """Feature columns that settings of the model and the baselines name."""
+
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list | tuple):
+            for inner in value.values() if isinstance(value, dict) else value:
+                yield from texts(inner)
+
+    parts = (config.model, *config.baselines)
+    return {text for part in parts for text in texts(part.config) if "__" in text}
+
+
+def telling(features: pd.DataFrame, plan: SupervisedPlan) -> pd.DataFrame:
+    """The columns that differ between rows, and those that the model or a baseline asks for.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such column.
+    """
+    asked = _named(plan.config)
+    if lacking := sorted(asked - set(features.columns)):
+        raise ConfigError(
+            f"{plan.path}: model or baselines name {', '.join(lacking)}, which no set of "
+            "features declares: add the set, or name another column in their config"
+        )
+    asked |= {c.CUSTOMER, c.CUTOFF}
+    constant = [
+        n for n in features.columns if n not in asked and features[n].nunique(dropna=False) < 2
+    ]
+    return features.drop(columns=constant)
+
+
 def division(plan: SupervisedPlan, prepared: Prepared) -> Division:
     """Who may teach whom: by time, or by customers where there is no clock."""
-    features = read_features(prepared.features.folder).to_pandas()
-    constant = [
-        n
-        for n in features.columns
-        if n not in (c.CUSTOMER, c.CUTOFF) and features[n].nunique(dropna=False) < 2
-    ]
-    kept = features.drop(columns=constant)
+    kept = telling(read_features(prepared.features.folder).to_pandas(), plan)
     schema = [k for k in read_schema(prepared.features.folder) if k.name in kept]
     schema = fairness.put_aside(schema, plan.config.audit)
     stored, task, config, moments = prepared.stored, plan.task, plan.config, prepared.moments
