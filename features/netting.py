@@ -38,14 +38,15 @@ def netted(backend: Backend, lines: ir.Table) -> tuple[ir.Table, int]:
 def _cancelled(lines: ir.Table) -> ir.Table:
     """For each return the order it cancels: the latest earlier sale of the product to the customer.
 
-    A sale at the same price and of at least the quantity taken back comes before any other; equal
-    ones are told apart by order number, never by row. Sales learned of after the return take no
-    part: wherever the return is seen, so is the sale. A return without such a sale (bought before
-    the data begin) is left out and keeps its own number.
+    A sale of the order whose number the return bears comes first, then one at the same price, then
+    one of at least the quantity taken back; equal ones are told apart by order number, never by
+    row. Sales learned of after the return take no part: wherever the return is seen, so is the
+    sale. A return without such a sale (bought before the data begin) is left out and keeps its own
+    number.
     """
     returns = lines.filter(lines[c.IS_RETURN]).select(
         c.CUSTOMER, c.PRODUCT, c.ROW, return_time=c.EVENT_TIME, return_known=c.KNOWN_TIME,
-        taken=c.QUANTITY, price=PRICE,
+        taken=c.QUANTITY, price=PRICE, own=c.ORDER,
     )  # fmt: skip
     sales = lines.filter(~lines[c.IS_RETURN]).select(
         c.CUSTOMER, c.PRODUCT, c.EVENT_TIME, c.KNOWN_TIME, c.QUANTITY, PRICE,
@@ -57,6 +58,7 @@ def _cancelled(lines: ir.Table) -> ir.Table:
     best = ibis.row_number().over(ibis.window(
         group_by=c.ROW,
         order_by=[
+            (pairs[c.ORDER_REF] == pairs.own).desc(),
             (pairs[PRICE] == pairs.price).fill_null(False).desc(),
             (pairs[c.QUANTITY] >= -pairs.taken).desc(),
             pairs[c.EVENT_TIME].desc(), pairs[c.ORDER_REF].desc(),

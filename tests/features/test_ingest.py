@@ -323,6 +323,21 @@ def test_returns_are_netted_by_hand(place: Workspace) -> None:
     assert stored.facts["returns_netted"] == sum(ref != "C1" for _, ref in NETTING.values())
 
 
+def test_a_return_under_the_orders_own_number_takes_that_order_back(place: Workspace) -> None:
+    """Shops that write refunds as lines of the order say which one: no later sale is taken."""
+    records = [
+        raw("S1", when="2010-05-01 10:00:00", quantity=1, price="2.00"),
+        raw("S2", when="2010-05-20 10:00:00", quantity=9, price="1.00"),
+        raw("S1", when="2010-06-02 10:00:00", quantity=-1, price="1.00"),
+    ]
+    stored = built(
+        place, records, order_lines__returns=[{"column": "quantity", "below": 0}],
+        order_lines__rules__stock_correction__then="keep",
+    )  # fmt: skip
+    refs = [row[c.ORDER_REF] for row in lines_of(stored) if row[c.IS_RETURN]]
+    assert refs == ["S1"]
+
+
 def test_net_orders_as_known(place: Workspace) -> None:
     """An order is worth what was known to be kept: before its return all, afterwards the rest."""
     records = [
