@@ -220,9 +220,7 @@ def add_routes(
     app: App, bundle: "Loaded", release: "Release", lookup: "Lookup | None" = None
 ) -> None:
     """Give ``app`` the routes of one released bundle: those of its kind, and the docs page."""
-    from serving import asking
     from serving.pages import Pages
-    from serving.replies import REFUSALS, RefusalReply
 
     answer = bundle.answer
     routes: list[Route] = import_module(ROUTES[answer.kind]).routes(bundle, release, lookup)
@@ -234,26 +232,8 @@ def add_routes(
         "what is served and what it needs, /metrics counts requests for Prometheus, /readyz tells "
         "whether the service answers."
     )
-    errors: dict[int | str, dict[str, Any]] = {
-        status: {"model": RefusalReply, "description": said} for status, said in REFUSALS.items()
-    }
     for route in routes:
-        extra: dict[str, Any] | None = None
-        refused: dict[int | str, dict[str, Any]] = {401: errors[401], 500: errors[500]}
-        if route.schema:
-            content = {JSON: {"schema": route.schema}}
-            extra, refused = {"requestBody": {"required": True, "content": content}}, errors
-            if route.sentences:
-                extra["parameters"] = [asking.DESCRIBED]
-        app.handlers[route.path] = route.handler
-        app.add_api_route(
-            route.path,
-            route.handler,
-            methods=["POST" if route.schema else "GET"],
-            summary=route.summary,
-            responses={200: {"model": route.reply}, **refused},
-            openapi_extra=extra,
-        )
+        _add_described(app, route)
     app.state.pages = Pages(bundle, release, lookup)
     app.handlers |= app.state.pages.handlers
 
@@ -272,6 +252,32 @@ def add_routes(
         if path not in known:
             methods = list(RULES[path].methods)
             app.add_api_route(path, handler, methods=methods, include_in_schema=False)
+
+
+def _add_described(app: App, route: Route) -> None:
+    """Add a route with its description for OpenAPI."""
+    from serving import asking
+    from serving.replies import REFUSALS, RefusalReply
+
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {"model": RefusalReply, "description": said}
+        for status, said in REFUSALS.items()
+        if route.schema or status in (401, 500)
+    }
+    extra: dict[str, Any] = {}
+    if route.schema:
+        extra["requestBody"] = {"required": True, "content": {JSON: {"schema": route.schema}}}
+    if route.sentences:
+        extra["parameters"] = [asking.DESCRIBED]
+    app.handlers[route.path] = route.handler
+    app.add_api_route(
+        route.path,
+        route.handler,
+        methods=["POST" if route.schema else "GET"],
+        summary=route.summary,
+        responses={200: {"model": route.reply}, **errors},
+        openapi_extra=extra,
+    )
 
 
 async def _docs(request: Request) -> Response:

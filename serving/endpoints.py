@@ -73,26 +73,13 @@ class Endpoints:
         self.bundle, self.lookup = bundle, lookup
         self.reader = RowReader(answer.columns, bundle.golden.X[0], lookup)
         self.most = 1.0 if answer.kind == "event" else sys.float_info.max
-        self.head = {
-            "model": release.model,
-            "version": release.version,
-            "cutoff": answer.cutoff,
-        }
+        self.head = release.head(answer)
         self.facts = {
-            **self.head,
-            "digest": release.digest,
-            "question": answer.question,
-            "answers": answer.kind,
-            "output": answer.output,
+            **release.facts(answer, answer.space),
             "unit": answer.said_unit,
-            "space": answer.space,
             "kind": answer.model.use,
             "horizon_days": answer.horizon_days,
             "threshold": answer.threshold,
-            "source": answer.source,
-            "currency": answer.currency,
-            "reviewer": release.reviewer,
-            "approved_at": release.approved_at,
             "max_rows": MAX_ROWS,
             "tables": lookup.histories.tables if lookup and lookup.histories else {},
             "columns": [column.model_dump() for column in answer.columns],

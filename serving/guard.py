@@ -111,15 +111,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or answer it here; whatever happens is counted."""
         if scope["type"] == "lifespan":
-
-            async def last(message: Message) -> None:
-                # uvicorn then ends the process by the signal it was sent.
-                for close in (self.at_end, self.spans and self.spans.close):
-                    if message["type"] == "lifespan.shutdown.complete" and close:
-                        close()
-                await send(message)
-
-            await self.app(scope, receive, last)
+            await self._lifespan(scope, receive, send)
             return
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
@@ -160,6 +152,16 @@ class Guard:
                 self.audit(line(scope, path, status, seconds))
             if self.spans:
                 self.spans.add(scope, path, status or 500, seconds)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def closing(message: Message) -> None:
+            # uvicorn then ends the process by the signal it was sent.
+            for close in (self.at_end, self.spans and self.spans.close):
+                if message["type"] == "lifespan.shutdown.complete" and close:
+                    close()
+            await send(message)
+
+        await self.app(scope, receive, closing)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]

@@ -21,7 +21,7 @@ from serving import background
 from serving.lookup import Found
 from serving.refused import Refused
 from serving.release import Posted
-from serving.rows import STRICT, refusal
+from serving.rows import STRICT, first_error, refusal
 
 if TYPE_CHECKING:
     from features.ondemand import OnDemand
@@ -152,7 +152,7 @@ def _read(body: bytes) -> HistoryBody:
     try:
         return HistoryBody.model_validate(parsed)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = first_error(error)
         if first["type"] == "extra_forbidden":
             text = 'the body has other names than "history", "reference" and "as_of"'
             raise Refused(422, "unknown_field", text) from None

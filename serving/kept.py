@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from serving.refused import Refused
-from serving.rows import Asked, refusal
+from serving.rows import Asked, first_error, refusal
 
 SECONDS = 3600.0
 MOST_ROWS = 20_000
@@ -60,7 +60,7 @@ class Kept:
         try:
             name = Prediction.model_validate_json(body).prediction
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            first = first_error(error)
             raise refusal(first) from None
         key = _key(request, name)
         since, asked = self._asked.get(key, (-SECONDS, None))

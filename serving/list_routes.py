@@ -16,7 +16,7 @@ from serving.asking import language, request_id
 from serving.base import JSON, Route
 from serving.refused import Refused
 from serving.release import Release
-from serving.rows import STRICT, Asked
+from serving.rows import STRICT, Asked, first_error
 from training.recommend.body import PostedRequest, SimilarRequest
 from training.recommend.bundle import ListsBundle
 from training.recommend.explain import FAMILIES
@@ -186,13 +186,11 @@ class ListEndpoints:
 
     def __init__(self, bundle: ListsBundle, release: Release) -> None:
         said, self.bundle = bundle.answer, bundle
-        self.head = {"model": release.model, "version": release.version, "cutoff": said.cutoff}
+        self.head = release.head(said)
         categories = bundle.recommender.shelf.attributes.categories
         self.facts = {
-            **self.head, "digest": release.digest, "question": said.question,
-            "answers": said.kind, "output": said.output, "space": said.space,
-            "horizon_days": said.horizon_days, "source": said.source, "currency": said.currency,
-            "reviewer": release.reviewer, "approved_at": release.approved_at, "items": said.items,
+            **release.facts(said, said.space), "horizon_days": said.horizon_days,
+            "items": said.items,
             "categories": sorted({word for word in categories if word}),
             "segments": list(bundle.recommender.shelf.demand.segments),
             "makers": [part.use for part in said.makers], "families": FAMILIES,
@@ -261,8 +259,7 @@ def read(type_: type[Body], body: bytes) -> Body:
     try:
         return type_.model_validate_json(body, strict=True)
     except ValidationError as error:
-        said = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise _refusal(said) from None
+        raise _refusal(first_error(error)) from None
 
 
 def flat(schema: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from features.errors import DataError
 from features.settings import Strict
 from features.store import write_synced
 from training import bundle
-from training.bundle import Loaded
+from training.bundle import Facts, Loaded
 from training.keys import verifying_key
 
 BUNDLE, STATEMENT, SIGNATURE = "bundle", "release.json", "release.sig"
@@ -49,6 +49,25 @@ class Release(Strict):
     approved_at: str
     posted: Posted | None = None
     """None where histories cannot be answered."""
+
+    def head(self, answer: Facts) -> dict[str, Any]:
+        """What every reply says of the version that answers."""
+        return {"model": self.model, "version": self.version, "cutoff": answer.cutoff}
+
+    def facts(self, answer: Facts, space: str) -> dict[str, Any]:
+        """What ``/model`` says of any version.
+
+        Parameters
+        ----------
+        space
+            What explained scores are measured in.
+        """
+        return {
+            **self.head(answer), "digest": self.digest, "question": answer.question,
+            "answers": answer.kind, "output": answer.output, "space": space,
+            "source": answer.source, "currency": answer.currency, "reviewer": self.reviewer,
+            "approved_at": self.approved_at,
+        }  # fmt: skip
 
 
 def write(release: Release, source: Path, folder: Path, private: Ed25519PrivateKey) -> None:

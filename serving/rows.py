@@ -177,7 +177,7 @@ class RowReader:
         try:
             request: Any = self.request.model_validate_json(body)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            first = first_error(error)
             if first["type"] in ("missing", "extra_forbidden"):
                 self._refuse_names(body)
             raise refusal(first) from None
@@ -194,7 +194,7 @@ class RowReader:
         try:
             asked = Customers.model_validate_json(body).customers
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            first = first_error(error)
             if first["type"] == "extra_forbidden":
                 text = 'the body has other names than "customers"'
                 raise Refused(422, "unknown_field", text) from None
@@ -286,6 +286,11 @@ _ADVICE = {
 
 def _unreadable(said: str) -> Refused:
     return Refused(400, "unreadable_body", f"the body is not JSON: {said}")
+
+
+def first_error(error: ValidationError) -> ErrorDetails:
+    """What does not fit first, without the value that was sent."""
+    return error.errors(include_url=False, include_context=False, include_input=False)[0]
 
 
 def refusal(first: ErrorDetails) -> Refused:

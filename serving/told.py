@@ -130,14 +130,13 @@ class ToldEndpoints:
     ) -> None:  # fmt: skip
         said, self.bundle, self.says = bundle.answer, bundle, says
         self.reader = RowReader(said.columns, example, lookup)
-        self.head = {"model": release.model, "version": release.version, "cutoff": said.cutoff}
+        self.head = release.head(said)
         self.facts = {
-            **self.head, "digest": release.digest, "question": said.question,
-            "answers": said.kind, "output": said.output, "space": said.space,
-            "source": said.source, "currency": said.currency, "reviewer": release.reviewer,
-            "approved_at": release.approved_at, "max_rows": MAX_ROWS,
-            "columns": [column.model_dump() for column in said.columns], **facts,
-        }  # fmt: skip
+            **release.facts(said, said.space),
+            "max_rows": MAX_ROWS,
+            "columns": [column.model_dump() for column in said.columns],
+            **facts,
+        }
         # Explanations cost many times an answer: a thread of its own bounds them.
         self.pool = background.thread("explain")
 

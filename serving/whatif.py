@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from serving.histories import once
 from serving.refused import Refused
-from serving.rows import STRICT, Asked, RowReader, refusal
+from serving.rows import STRICT, Asked, RowReader, first_error, refusal
 from training import categories
 from training.supervised.bundle import Bundle
 
@@ -100,7 +100,7 @@ def read(reader: RowReader, body: bytes) -> Asked:
     try:
         said = _Body.model_validate(json.loads(body, object_pairs_hook=once))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = first_error(error)
         raise refusal(first) from None
     except (ValueError, RecursionError):
         raise Refused(400, "unreadable_body", "the body is not JSON, or repeats a name") from None
