@@ -71,9 +71,9 @@ def describe(
     horizon_days: int,
 ) -> Candidates:
     """The rows of the chosen pairs."""
-    customer, item = np.nonzero(chosen)
+    key = np.flatnonzero(chosen)  # quicker than the two places of each
+    customer, item = np.divmod(key, past.n_items)
     habits, own = _habits(past, demand), _own(past, demand, horizon_days)
-    key = customer * past.n_items + item
     place = np.minimum(np.searchsorted(own.key, key), len(own.key) - 1)
     bought = own.key[place] == key
     X = np.empty((len(key), len(columns(list(scores)))), np.float32)
@@ -89,9 +89,10 @@ def describe(
     put(item_columns(demand, horizon_days)[item])
     put(_cross(past, habits, demand, attributes, customer, item))
     start = np.searchsorted(customer, np.arange(len(past)))
+    owner = customer.astype(np.min_scalar_type(len(past)))  # of few bits, sorted by counting
     for score in scores.values():
         value = np.asarray(score[customer, item], np.float32)
-        order = np.lexsort((-value, customer))
+        order = np.lexsort((-value, owner))
         rank = np.empty(len(value), np.int64)
         rank[order] = np.arange(len(value))
         put(np.column_stack([value, rank - start[customer]]))

@@ -34,8 +34,10 @@ class _Habit:
 
     def score(self, past: Histories) -> Floats:
         """Scores of shape (n_customers, n_items)."""
-        own = past.decayed(self._half_life_days).toarray()
-        return np.asarray(own + self._popular)
+        own = np.asarray(past.decayed(self._half_life_days).toarray())
+        if self._weight:
+            own += self._popular
+        return own
 
     def save(self) -> dict[str, NDArray[Any]]:
         """Popularity of the items."""
