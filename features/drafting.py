@@ -170,12 +170,13 @@ def _drafted(looked: Looked, table: str, mapping: Mapping[str, Look]) -> Drafted
     if table == "order_lines":
         _order_rules(found)
     if table in ("products", "customers"):
-        key = c.PRODUCT if table == "products" else c.CUSTOMER
-        if mapping[REF if table == "customers" else c.PRODUCT].unique:
-            found.more["checks"] = {"one_row_each": {"column": key, "unique": True,
+        key = mapping[REF if table == "customers" else c.PRODUCT]
+        if key.unique:
+            name = c.CUSTOMER if table == "customers" else c.PRODUCT
+            found.more["checks"] = {"one_row_each": {"column": name, "unique": True,
                                                      "severity": "warn"}}  # fmt: skip
-        elif table == "customers" and (who := mapping[REF]).distinct:
-            found.doubt(REF, f"{who.distinct} customers in {who.filled} records: of one customer "
+        elif table == "customers":
+            found.doubt(REF, f"{key.distinct} customers in {key.filled} records: of one customer "
                         "the last known counts")  # fmt: skip
     return found
 
