@@ -82,7 +82,11 @@ class View:
 
     def blind(self, tables: Sequence[str]) -> list[datetime]:
         """The cutoffs before which nothing of one of ``tables`` could be observed."""
-        return [t for t in self.cutoffs if any(self._began[name] >= t for name in tables)]
+        return [
+            t
+            for t in self.cutoffs
+            if any(name not in self._began or self._began[name] >= t for name in tables)
+        ]
 
     def unseen(self, cutoff: ir.Value, tables: Sequence[str]) -> ir.BooleanValue | None:
         """Whether ``cutoff`` is a blind one of ``tables``; None where no cutoff is."""

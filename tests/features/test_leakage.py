@@ -158,7 +158,7 @@ def test_a_check_without_teeth_fails_the_report(
 
 def test_a_set_without_its_table_is_not_read(world: World) -> None:
     """What the source does not bring cannot be checked, and is named."""
-    lines = World({"events": world.tables["events"]}, world.began)
+    lines = World({"events": world.tables["events"]}, {"events": world.began["events"]})
     report = examine(lines, CUTOFFS, {"rfm.Rfm": rfm()})
     verdicts = {f.check: f.verdict for f in report.findings}
     assert verdicts.pop("declared_columns") == "passed"
