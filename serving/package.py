@@ -18,6 +18,7 @@ from serving.release import Posted, Release
 from training import bundle, tracker, versions
 from training.bundle import TOLERANCE, Loaded
 from training.keys import PRIVATE_KEY, signing_key, verifying_key
+from training.mirror import mirror, misplaced
 from training.pipeline import load_plan
 from training.record import Record
 from training.versions import Approved
@@ -63,9 +64,11 @@ def package(
     NotApproved
         If no reviewer approved the version.
     DataError
-        If the bundle is not what was approved, or answers otherwise than when it was trained.
+        If the bundle is not what was approved, or answers otherwise than when it was trained; if
+        MLflow's aliases were moved around the commands that decide.
     """
     granted = versions.approved(place, model, number)
+    _refuse_moved(place, model, repair=not dry_run)
     loaded = _verified(place, granted)
     statement = Release(
         model=granted.model,
@@ -105,6 +108,20 @@ def package(
     )  # fmt: skip
     log.info("      packaged as %s", order.bento)
     return Packaged(order.bento, files, fresh=True)
+
+
+def _refuse_moved(place: Workspace, model: str, *, repair: bool) -> None:
+    """Somebody who moves an alias wants another version served: that is for a reviewer to say."""
+    moved = misplaced(place, model)
+    if moved and repair:
+        mirror(place, model)
+    if moved:
+        raise DataError.listing(
+            f"model {model!r}: aliases in MLflow were changed around the record of decisions"
+            f"{', and were put back' if repair else ''}; decide by `python -m training approve` or "
+            "`rollback`, then package again",
+            moved,
+        )
 
 
 def _verified(place: Workspace, granted: Approved) -> Loaded:

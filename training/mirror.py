@@ -18,35 +18,49 @@ HEAD = "record_head"
 
 def mirror(place: Workspace, model: str) -> list[str]:
     """Make MLflow's aliases and tags say what the record says; return what had to be repaired."""
+    entries, api = Record(place).entries(model), client(place)
+    registered, standing = in_mlflow(place, api, model, entries), champion(entries)
+    moved = _moved(registered, entries)
+    for alias, (_, version) in moved.items():
+        if version is None:
+            api.delete_registered_model_alias(model, alias)
+        else:
+            api.set_registered_model_alias(model, alias, str(version))
+    repaired = _said(moved)
+    for entry in {e.version: e for e in entries if e.event in ("registered", *DECISIONS)}.values():
+        repaired += _mirror_tags(api, entry)
+    if standing and int(registered.aliases.get(CHALLENGER, 0)) == standing.version:
+        api.delete_registered_model_alias(model, CHALLENGER)
+    if entries and registered.tags.get(HEAD) != entries[-1].hash:
+        api.set_registered_model_tag(model, HEAD, entries[-1].hash)
+    return repaired
+
+
+def misplaced(place: Workspace, model: str) -> list[str]:
+    """Which of MLflow's aliases do not stand where the record says; nothing is repaired."""
     entries = Record(place).entries(model)
-    api = client(place)
+    return _said(_moved(in_mlflow(place, client(place), model, entries), entries))
+
+
+def _moved(
+    registered: "RegisteredModel", entries: list[Entry]
+) -> dict[str, tuple[int | None, int | None]]:
+    """By alias that stands elsewhere: the version found, and the one that the record says."""
     standing = champion(entries)
     before = champion([e for e in entries if standing and e.version != standing.version])
     wanted = {
         CHAMPION: standing.version if standing else None,
         PREVIOUS: before.version if before else None,
     }
-    registered = in_mlflow(place, api, model, entries)
-    aliases = dict(registered.aliases)
-    repaired = []
-    for alias, version in wanted.items():
-        found = int(aliases[alias]) if alias in aliases else None
-        if found == version:
-            continue
-        repaired.append(
-            f"alias {alias} stood at {found or 'nothing'}, the record says {version or 'nothing'}"
-        )
-        if version is None:
-            api.delete_registered_model_alias(model, alias)
-        else:
-            api.set_registered_model_alias(model, alias, str(version))
-    for entry in {e.version: e for e in entries if e.event in ("registered", *DECISIONS)}.values():
-        repaired += _mirror_tags(api, entry)
-    if standing and int(aliases.get(CHALLENGER, 0)) == standing.version:
-        api.delete_registered_model_alias(model, CHALLENGER)
-    if entries and registered.tags.get(HEAD) != entries[-1].hash:
-        api.set_registered_model_tag(model, HEAD, entries[-1].hash)
-    return repaired
+    found = {name: int(registered.aliases[name]) for name in wanted if name in registered.aliases}
+    return {a: (found.get(a), v) for a, v in wanted.items() if found.get(a) != v}
+
+
+def _said(moved: dict[str, tuple[int | None, int | None]]) -> list[str]:
+    return [
+        f"alias {alias} stood at {found or 'nothing'}, the record says {version or 'nothing'}"
+        for alias, (found, version) in moved.items()
+    ]
 
 
 def in_mlflow(

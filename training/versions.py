@@ -58,9 +58,9 @@ def approved(place: Workspace, model: str, version: int | None = None) -> Approv
             if decisions:
                 state = f"{WITHDRAWN[decisions[-1].event]} by {decisions[-1].actor}"
             raise NotApproved(
-                f"model {model!r} version {entry.version} {state}; only an approved version "
-                f"can be packaged: `python -m training approve {model} --version {version} "
-                "--reviewer NAME --reason TEXT`"
+                f"model {model!r} version {entry.version} {state}; only an approved version can "
+                f"be champion or be packaged: `python -m training approve {model} "
+                f"--version {version} --reviewer NAME --reason TEXT`"
             )
         standing = decisions[-1]
     Record(place).vouch(standing)

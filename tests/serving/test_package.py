@@ -28,6 +28,7 @@ def approve(monkeypatch: pytest.MonkeyPatch, folder: Path, digest: str, version:
     """A reviewer approved what lies in ``folder``."""
     granted = Approved("churn", version, digest, folder, "Ann", "2026-01-02T03:04:05+00:00")
     monkeypatch.setattr(versions, "approved", lambda *_: granted)
+    monkeypatch.setattr(package, "misplaced", lambda *_: [])
     monkeypatch.setattr(package, "_posted", lambda *_: None)
 
 
@@ -70,6 +71,24 @@ def test_unapproved_version_is_refused(
     with pytest.raises(NotApproved, match="no approved version"):
         package.package(workplace, "churn")
     assert not built
+    assert nothing_written(workplace)
+
+
+def test_an_alias_moved_around_the_commands_is_refused_once(
+    made: Made, workplace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is put back and said; a dry run says so and leaves it where it is."""
+    approve(monkeypatch, made.folder, made.digest)
+    moved = ["alias champion stood at 2, the record says 3"]
+    repaired: list[str] = []
+    monkeypatch.setattr(package, "misplaced", lambda *_: moved)
+    monkeypatch.setattr(package, "mirror", lambda _, model: repaired.append(model))
+    with pytest.raises(DataError, match="changed around the record of decisions; decide by"):
+        package.package(workplace, "churn", dry_run=True)
+    assert not repaired
+    with pytest.raises(DataError, match="were put back; .*\n.*alias champion stood at 2"):
+        package.package(workplace, "churn")
+    assert repaired == ["churn"]
     assert nothing_written(workplace)
 
 

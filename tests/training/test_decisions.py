@@ -477,7 +477,10 @@ def test_a_hand_moved_alias_is_noticed_and_repaired(decided: Workspace) -> None:
     api = client(decided)
     api.set_registered_model_alias("churn", "champion", "3")
     assert versions.approved(decided, "churn").version == 1
-    assert mirror.mirror(decided, "churn") == ["alias champion stood at 3, the record says 1"]
+    moved = ["alias champion stood at 3, the record says 1"]
+    assert mirror.misplaced(decided, "churn") == moved
+    assert mirror.mirror(decided, "churn") == moved
+    assert mirror.misplaced(decided, "churn") == []
     assert aliases(decided)["champion"] == 1
     assert mirror.mirror(decided, "churn") == []
     api.delete_registered_model_alias("churn", "champion")
