@@ -9,6 +9,7 @@ import typer
 from features.door import Config, DataDir, DryRun, Json, Registry, Set, Store, answering, door, say
 from features.identity_door import identity
 from features.source_door import COMMANDS
+from features.subject_door import subject
 
 if TYPE_CHECKING:
     from features.snapshot import FeaturePlan
@@ -258,6 +259,7 @@ def _plan(config: Path, assignments: list[str]) -> "FeaturePlan":
 
 for command in (*COMMANDS, identity):
     app.command()(command)
+app.add_typer(subject, name="subject")
 
 
 if __name__ == "__main__":

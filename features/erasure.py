@@ -8,33 +8,24 @@ database behind a source, model versions in the registry) is not ours to change:
 
 import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from features import columns as c
-from features.errors import DataError
 from features.feeds import OTHER_REF, REF
 from features.identity import customer_ids, customer_key
-from features.links import SOURCE_ID
-from features.raw_files import kind_of, physical_lines
 from features.records import ACCEPTED, DISPOSITION, QUARANTINED
 from features.settings import Workspace
 from features.sources import Source, find_files, raw_paths
-from features.store import MANIFEST, current, write_synced
+from features.store import MANIFEST, write_synced
+from features.traces import WORD, naming, said_lines
 
 ERASED, EXPIRED = "erased", "older than is retained"
-WORD = re.compile(rb"[0-9A-Za-z_-]+")
-TELLING = 5
-"""Letters of a number that stands for nothing else by chance."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +57,10 @@ def bury(place: Workspace, source: Source, ref: str) -> int:
     return number
 
 
-def linked_refs(place: Workspace, source: Source, ref: str) -> list[str]:
-    """Further numbers of the same person in the source, as the last build knows them."""
-    built = current(place.store / "tables" / source.name)
-    if built is None:
-        return []
-    links = pq.read_table(built.folder / "links.parquet", columns=[SOURCE_ID, c.CUSTOMER])
-    owners = dict(zip(links[SOURCE_ID].to_pylist(), links[c.CUSTOMER].to_pylist(), strict=True))
-    return sorted(k for k, owner in owners.items() if owner == owners.get(ref) and k != ref)
-
-
 def clear(place: Workspace, ref: str, number: int) -> list[tuple[str, int]]:
     """Remove from the store every published folder and file that names the customer."""
     held: dict[Path, int] = {}
-    for path, count in _naming(place, ref, number):
+    for path, count in naming(place, ref, number):
         folder = next((p for p in path.parents if (p / MANIFEST).is_file()), None)
         held[folder or path] = held.get(folder or path, 0) + count
     for path in held:
@@ -93,8 +74,8 @@ def receipt(
 ) -> Receipt:  # fmt: skip
     """Look for the customer once more, in the store and in the raw files below ``folder``."""
     files = [] if folder is None else raw_paths(find_files(source, folder))
-    elsewhere = [(path.name, lines) for path in files if (lines := _lines_naming(path, ref))]
-    left = sorted({str(path) for path, _ in _naming(place, ref, number)})
+    elsewhere = [(path.name, lines) for path in files if (lines := said_lines(path, ref))]
+    left = sorted({str(path) for path, _ in naming(place, ref, number)})
     return Receipt(tuple(removed), tuple(elsewhere), tuple(left))
 
 
@@ -156,70 +137,3 @@ def _remove(path: Path) -> None:
         path.rmdir()
     else:
         path.unlink()
-
-
-def _naming(place: Workspace, ref: str, number: int) -> Iterator[tuple[Path, int]]:
-    """Files of the store that name the customer, and how often."""
-    simulated = place.store / "simulated"  # raw files, though made here: nobody's own
-    files = sorted(p for p in place.store.rglob("*") if p.is_file())
-    for path in (p for p in files if simulated not in p.parents):
-        count = _rows_of(path, ref, number) if path.suffix == ".parquet" else _words_of(
-            path, ref, number
-        )  # fmt: skip
-        if count:
-            yield path, count
-
-
-def _rows_of(path: Path, ref: str, number: int) -> int:
-    """Rows of a Parquet file that belong to the customer."""
-    found = 0
-    table = pq.read_table(path)
-    for name in table.column_names:
-        column = table[name]
-        if name in (c.CUSTOMER, c.OTHER, c.ACCOUNT) and pa.types.is_int64(column.type):
-            found += pc.sum(pc.equal(column, number)).as_py() or 0
-        elif name == SOURCE_ID and pa.types.is_string(column.type):
-            found += pc.sum(pc.equal(column, ref)).as_py() or 0
-        elif name == "raw" and pa.types.is_binary(column.type):
-            found += sum(ref.encode() in WORD.findall(raw) for raw in column.to_pylist())
-    return found
-
-
-def _words_of(path: Path, ref: str, number: int) -> int:
-    """How often another file names the customer.
-
-    In digits, in the bytes of an array or a database, or, where it is long enough to be told from
-    other words, by the source's own number.
-    """
-    wanted = {str(number).encode(), *([ref.encode()] if len(ref) >= TELLING else [])}
-    packed = {number.to_bytes(8, "little"), number.to_bytes(8, "big")}
-    lines = physical_lines(path) if path.suffix == ".gz" else iter([path.read_bytes()])
-    return sum(
-        sum(word in wanted for word in WORD.findall(line)) + sum(map(line.count, packed))
-        for line in lines
-    )
-
-
-def _lines_naming(path: Path, ref: str) -> str:
-    """Numbers of the lines that name the customer; the first ten."""
-    if kind_of(path) in ("sheet", "parquet"):
-        return "not looked into: packed columns"
-    lines = [n for n, line in enumerate(physical_lines(path), 1)
-             if ref.encode() in WORD.findall(line)]  # fmt: skip
-    shown = ", ".join(map(str, lines[:10]))
-    return f"lines {shown}{f' and {len(lines) - 10} more' if len(lines) > 10 else ''}" * bool(lines)
-
-
-def see_ref(ref: str) -> None:
-    """Refuse a customer number that is not one word.
-
-    Raises
-    ------
-    DataError
-        If it holds other than letters, digits, ``_`` and ``-``.
-    """
-    if not WORD.fullmatch(ref.encode()):
-        raise DataError(
-            f"customer {ref!r}: only numbers of ASCII letters, digits, _ and - can be looked for "
-            "in raw lines"
-        )

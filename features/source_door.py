@@ -1,4 +1,4 @@
-"""Commands about a source: draft it, its quality, quarantine and lineage, erase a customer."""
+"""Commands about a source: draft it, its quality, quarantine and lineage, who may be approached."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from features.door import DataDir, Json, Registry, Set, Store, answering, say
+from features.door import DataDir, Json, Set, Store, answering, say
 
 if TYPE_CHECKING:
     from features.settings import Workspace
@@ -164,48 +164,6 @@ def _line(name: str, facts: dict[str, Any]) -> dict[str, str]:
     return {"table": name, "seen": str(facts["seen"]), **counts, "rows": str(facts["rows"]), **span}
 
 
-def erase(
-    source: SourceName,
-    customer: Annotated[str, typer.Option(help="The customer's number in the source.")],
-    set_: Set = [],  # noqa: B006
-    data_dir: DataDir = None,
-    store: Store = None,
-    registry: Registry = None,
-) -> None:
-    """Erase a customer of SOURCE from the store, and keep them out of every later build.
-
-    Prints what was removed, and what only its owner can erase: lines of raw files, model versions.
-    Exit code 1 if the store still names the customer.
-    """
-    with answering(store, registry, data_dir) as place:
-        from features.erasure import ERASED, bury, clear, linked_refs, receipt, see_ref
-        from features.settings import override
-        from features.sources import load_source
-        from features.tables import build_tables, raw_folder
-
-        see_ref(customer)
-        declared = load_source(place, source, override({}, set_))
-        others = linked_refs(place, declared, customer)
-        number = bury(place, declared, customer)
-        removed = clear(place, customer, number)
-        stored = build_tables(place, declared)
-        filtered = stored.facts["account"]["filtered"].get(ERASED, 0)
-        found = receipt(place, declared, raw_folder(place, declared), customer, number, removed)
-        say([f"removed from the store: {name}, {n} traces" for name, n in found.removed])
-        say(
-            f"kept out of the new tables: {filtered} records; they are in {stored.published.folder}"
-        )
-        say([f"to erase by their owner: {name}, {lines}" for name, lines in found.elsewhere])
-        say(
-            "to train again: model versions that were trained before; see python -m training review"
-        )
-        say([f"STILL NAMED in {path}" for path in found.left])
-        if found.left:
-            raise typer.Exit(1)
-        say("verified: no file of the store names the customer")
-        say([f"the same person: {ref}; erase it, too" for ref in others])
-
-
 def allowed(
     source: SourceName,
     purpose: Annotated[str, typer.Option(help="As the ledger calls it, such as marketing.")],
@@ -242,5 +200,5 @@ def allowed(
         say(f"{len(refs)} of {everyone} customers allow {purpose} by {where}, as of {moment}")
 
 
-COMMANDS = (describe, quality, quarantine, lineage, erase, allowed)
+COMMANDS = (describe, quality, quarantine, lineage, allowed)
 """What the door of the package opens."""

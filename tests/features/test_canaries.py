@@ -201,7 +201,7 @@ def test_nobody_of_1_000_gets_out(tmp_path: Path) -> None:
     door("features", "quality", "shop")
     door("features", "quarantine", "shop")
     (raw / "who.csv").write_bytes(whole)
-    door("features", "erase", "shop", "--customer", "card7")
+    door("features", "subject", "erase", "shop", "--customer", "card7")
 
     assert not CANARY.search(b"".join(told))
     kept = [p for p in found_in(home) if p.name != "quarantine.parquet"]

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -51,8 +53,7 @@ def rows_of_others(stored: Stored) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row[c.ORDER])
 
 
-@pytest.fixture
-def erased(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> str:
+def made_of_them(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source with the customer in its tables, its quarantine and something made of them."""
     monkeypatch.setenv("PERENNIAL_DATA_DIR", str(place.data))
     monkeypatch.chdir(Path(__file__).resolve().parent.parent.parent)
@@ -66,9 +67,52 @@ def erased(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> str:
         return {}
 
     publish(place.store / "runs", "made-of-them", write)
+
+
+def test_all_that_is_held_of_a_customer_is_told(
+    place: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their rows, raw lines and answers and nobody else's, without our numbers."""
+    made_of_them(place, monkeypatch)
+    ids = customer_ids(NAME, [WHO, "13001"], customer_key(place.keys))
+    logged = place.registry / "predictions" / "churn" / "v1" / "one.parquet"
+    logged.parent.mkdir(parents=True)
+    answers = {c.CUSTOMER: [ids[WHO], ids["13001"], None], "answer": [0.25, 0.5, 0.75]}
+    pq.write_table(pa.table(answers), logged)
+    out = tmp_path / "told"
+    words = ["subject", "export", NAME, "--out", str(out), "--customer", WHO]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 0, found.output
+    held = pd.read_csv(out / "held.csv").set_index("place")
+    lines = pd.read_csv(next(out.rglob("order_lines.parquet.csv")))
+    assert sorted(lines[c.ORDER].astype(str)) == [str(800_000 + k) for k in range(4)]
+    raw_lines = (out / "raw" / f"{NAME}.csv.txt").read_bytes().splitlines()
+    assert len(raw_lines) == 6
+    assert all(WHO.encode() in line for line in raw_lines)
+    assert pd.read_csv(out / "predictions/churn/v1/one.parquet.csv")["answer"].tolist() == [0.25]
+    assert held.loc["runs/made-of-them/answers.json", "written"] == "not made of rows"
+    written = [p for p in out.rglob("*") if p.is_file() and p.name != "held.csv"]
+    assert sorted(p.relative_to(out).as_posix() for p in written) == sorted(
+        held.loc[held["written"] != "not made of rows", "written"]
+    )
+    text = b"".join(p.read_bytes() for p in out.rglob("*") if p.is_file())
+    assert not any(str(number).encode() in text for number in ids.values())
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 2
+    assert "is there already" in again.output
+    unknown = CliRunner().invoke(app, [*words[:4], str(tmp_path / "none"), "--customer", "nobody"])
+    assert unknown.exit_code == 2
+    assert "give the number as the source writes it" in unknown.output
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture
+def erased(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the command says that erases them."""
+    made_of_them(place, monkeypatch)
     publish(place.store / "runs", "made-of-others", lambda folder: {})
     assert names_them(place.store, place)
-    words = ["erase", NAME, "--customer", WHO, "--set", "max_quarantined_share=0.5"]
+    words = ["subject", "erase", NAME, "--customer", WHO, "--set", "max_quarantined_share=0.5"]
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 0, found.output
     return found.stdout
@@ -117,7 +161,7 @@ def test_old_files_bring_nobody_back(erased: str, place: Workspace) -> None:
 
 def test_number_that_cannot_be_looked_for(place: Workspace) -> None:
     """A number with marks in it is refused before anything is done."""
-    found = CliRunner().invoke(app, ["erase", NAME, "--customer", "a@b.c"])
+    found = CliRunner().invoke(app, ["subject", "erase", NAME, "--customer", "a@b.c"])
     assert found.exit_code == 2
     assert not (place.registry / "erased").exists()
 
