@@ -31,6 +31,8 @@ def _as_text(value: Any) -> Any:
 
 
 def _as_list(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"YAML reads this word as {value}; put it into quotes, such as 'no'")
     return (value,) if isinstance(value, str) else value
 
 

@@ -253,7 +253,7 @@ def _ask_by_customer(address: str, bundle: Loaded, answers: Path) -> None:
 
 def numbers(bundle: Loaded, predictions: list[dict[str, Any]]) -> pd.DataFrame:
     """Numbers of a reply under the names they have in a file: what is nested there is joined."""
-    names = [name for name, kind in bundle.outputs if kind == "double"]
+    names = [name for name, kind in bundle.outputs if kind != "string"]
     return pd.json_normalize(predictions, sep="_")[names].astype(float)
 
 

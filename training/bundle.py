@@ -47,7 +47,7 @@ PARSERS: dict[Kind, str] = {
 }
 """Kind of answer -> module whose ``parse(files, digest)`` makes the loaded answer."""
 
-Typed = tuple[str, Literal["double", "string"]]
+Typed = tuple[str, Literal["double", "long", "string"]]
 """Name and MLflow type of a column."""
 
 

@@ -489,12 +489,13 @@ def test_declaration_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_columns_that_contradict_themselves(tmp_path: Path) -> None:
-    """Two origins, none, a repair of a constant, no purpose: each is named with its place."""
+    """Two origins, none, a repair of a constant, no purpose, no word: each with its place."""
     columns = {
         "customer_ref": {"from": "a", "row": True, **KINDLY},
         "event_time": {"type": "timestamp", **KINDLY},
         "device_id": {"from": "d"},
         "kind": {"constant": "x", "upper": True},
+        "channel": {"from": False, **KINDLY},
     }
     with pytest.raises(ConfigError) as caught:
         declared(tmp_path, {"devices": table(columns)})
@@ -502,6 +503,7 @@ def test_columns_that_contradict_themselves(tmp_path: Path) -> None:
     assert message.count("give exactly one of from, constant and row") == 2
     assert "devices.columns.device_id: Value error, category and purposes are needed" in message
     assert "extract, upper and map repair what comes from a column of a file" in message
+    assert "YAML reads this word as False; put it into quotes" in message
 
 
 def test_source_without_tables(tmp_path: Path) -> None:

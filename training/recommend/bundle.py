@@ -76,7 +76,7 @@ class ListsBundle:
     def outputs(self) -> list[Typed]:
         """A line for each listed item."""
         return [
-            ("customer", "string"), ("rank", "double"), ("product_id", "string"),
+            ("customer", "string"), ("rank", "long"), ("product_id", "string"),
             ("score", "double"), ("step", "string"), ("reason", "string"),
         ]  # fmt: skip
 
@@ -108,7 +108,7 @@ class ListsBundle:
             for item in reply["items"]
         ]
         made = pd.DataFrame(lines, columns=[name for name, _ in self.outputs])
-        return made.astype({"rank": "float64"})
+        return made.astype({"rank": "int64"})
 
     @property
     def sample(self) -> tuple[Floats, Floats]:
