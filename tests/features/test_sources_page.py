@@ -75,7 +75,7 @@ def test_commands_lead_from_a_file_to_tables(
     said.append(said_here(f"{train} --dry-run"))
     follows_the_page(said, tmp_path)
     told, erased = (said_here(command) for command in blocks("")[6].splitlines())
-    assert "raw/order_lines.csv.gz" in told
+    assert "raw/customers.csv.gz: 1 records" in told
     assert "verified: no file of the store names the customer" in erased
     assert "--purpose marketing" in blocks("")[7], "which needs a ledger: see test_consent"
 
