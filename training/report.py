@@ -163,9 +163,9 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return figures(value)[0]
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_cell(one)}" for name, one in value.items()) or "none"
+        return ", ".join(f"{name} {_cell(one)}" for name, one in value.items()) or "empty"
     if isinstance(value, list | tuple):
-        return " ".join(_cell(one) for one in value) or "none"
+        return " ".join(_cell(one) for one in value) or "empty"
     if isinstance(value, int | np.integer) and abs(int(value)) >= 10_000:
         return f"{value:,}"
     return str(value)

@@ -123,7 +123,7 @@ def test_contributions_come_largest_first_with_their_values_and_words(
         assert [item["text"] is None for item in items] == [size == 0 for size in sizes]
         assert answer["reasons"] == [item["text"] for item in items if item["text"]][:3]
     recency = next(item for item in items if item["feature"] == "rfm__recency_days")
-    assert recency["text"].startswith("time since the last order is")
+    assert recency["text"].startswith("time since the last order: ")
 
 
 def test_model_tells_what_is_served(served: Guard, bundle: Bundle, statement: Release) -> None:

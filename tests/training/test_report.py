@@ -150,9 +150,9 @@ def test_a_table_for_the_terminal() -> None:
     [
         (0.79398, "0.7940"), (9.99, "9.9900"), (14876.41958, "14,876.42"), (-1234.5, "-1,234.50"),
         (2132, "2132"), (412989, "412,989"), (np.int64(57344), "57,344"), (True, "yes"),
-        ({}, "none"), ({"kind": "platt", "line": [1.9962829143729732, -0.0757]},
+        ({}, "empty"), ({"kind": "platt", "line": [1.9962829143729732, -0.0757]},
                        "kind platt, line 1.9963 -0.0757"),
-        (("a", 1), "a 1"), ((), "none"),
+        (("a", 1), "a 1"), ((), "empty"),
     ],
 )  # fmt: skip
 def test_cells_read_as_a_person_would_write_them(value: Any, said: str) -> None:

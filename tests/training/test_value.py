@@ -350,7 +350,7 @@ def test_factors_multiply_to_the_value_and_contributions_add_up_to_it() -> None:
     assert "EUR" in factor_sentence(orders, i, "EUR")
     said = column_sentences(orders, i, declared(made.columns), X[i], "EUR", 2)
     first = int(np.abs(orders.by_column[i]).argmax())
-    assert said[0].startswith(f"{made.columns[first]} is ")
+    assert said[0].startswith(f"{made.columns[first]}: ")
     assert f"{abs(orders.by_column[i, first]):,.2f} EUR" in said[0]
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 
 from features import columns as c
 from features.cutoffs import Snapshots
-from features.errors import ConfigError
 from features.progress import Progress
 from features.settings import Part, Workspace
 from features.snapshot import read_features, read_schema
@@ -87,19 +86,8 @@ def _named(config: SupervisedConfig) -> set[str]:
 
 
 def telling(features: pd.DataFrame, plan: SupervisedPlan) -> pd.DataFrame:
-    """The columns that differ between rows, and those that the model or a baseline asks for.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such column.
-    """
+    """The columns that differ between rows, and those that the model or a baseline asks for."""
     asked = _named(plan.config)
-    if lacking := sorted(asked - set(features.columns)):
-        raise ConfigError(
-            f"{plan.path}: model or baselines name {', '.join(lacking)}, which no set of "
-            "features declares: add the set, or name another column in their config"
-        )
     asked |= {c.CUSTOMER, c.CUTOFF}
     constant = [
         n for n in features.columns if n not in asked and features[n].nunique(dropna=False) < 2

@@ -26,7 +26,7 @@ SHIPPED = load_yaml(CONFIGS / "lifecycle.yaml")
 COUNTED = [f"periods__{n}_p{k}" for n in ("orders", "visits", "carts", "praise") for k in range(9)]
 PIPELINE: dict[str, Any] = SHIPPED | {
     "source": {
-        "simulate.customers": 300, "simulate.days": 500,
+        "simulate.customers": 400, "simulate.days": 500,
         "simulate.tables": ["order_lines", "events"],
     },
     "cutoffs": {
