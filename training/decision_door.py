@@ -62,7 +62,7 @@ def approve(
     store: Store = None,
     registry: Registry = None,
 ) -> None:
-    """Make a version the champion. Refused where a gate failed without --override."""
+    """Make a version the champion. One that failed a gate or was rejected needs --override."""
     with answering(store, registry) as place:
         from training import review as room
 

@@ -15,7 +15,7 @@ from features.errors import ConfigError, DataError
 from features.settings import Workspace
 from features.store import scratch
 from training.gates import CANDIDATE, CHAMPION, failed
-from training.record import DECISIONS, Entry, Record, champion
+from training.record import Entry, Record, champion, last_decision
 from training.report import Section, page, text_table
 from training.tracker import review_folder
 
@@ -298,8 +298,8 @@ def _opponent(place: Workspace, then: Version) -> Any:
 def _version(place: Workspace, entries: Sequence[Entry], entry: Entry) -> Version:
     own = [e for e in entries if e.model == entry.model]
     standing = champion(own)
-    decided = [e for e in own if e.version == entry.version and e.event in DECISIONS]
-    status: str = decided[-1].event if decided else "not reviewed"
+    decided = last_decision(own, entry.version)
+    status: str = decided.event if decided else "not reviewed"
     if standing is not None and standing.version == entry.version:
         status = CHAMPION
     pack = review_folder(place, entry.model, entry.version)

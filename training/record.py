@@ -206,6 +206,13 @@ class Record:
         )
 
 
+def last_decision(entries: list[Entry], version: int) -> Entry | None:
+    """What a reviewer decided last about a version, if anything was."""
+    return next(
+        (e for e in reversed(entries) if e.version == version and e.event in DECISIONS), None
+    )
+
+
 def champion(entries: list[Entry]) -> Entry | None:
     """The act that made the present champion of one model, or None.
 

@@ -14,16 +14,16 @@ from training import card
 from training.gates import failed
 from training.mirror import mirror
 from training.notify import tell
-from training.record import DECISIONS, Entry, Event, Record, champion
+from training.record import Entry, Event, Record, champion, last_decision
 from training.report import text_table
 from training.tracker import review_folder
 from training.versions import (
-    WITHDRAWN,
     approved,
     entries_of,
     registered,
     registered_entry,
     verified_folder,
+    withdrawn,
 )
 
 log = logging.getLogger("perennial")
@@ -90,16 +90,17 @@ def approve(
     Parameters
     ----------
     override
-        Written reason for approving in spite of a failed gate; kept in the record.
+        Written reason for approving in spite of a failed gate or an earlier rejection; kept in the
+        record.
     release
         Whether this is a release: then the code must be the committed code.
 
     Raises
     ------
     NotApproved
-        If a gate failed without override, the champion has changed since the gates were judged, the
-        version is the champion already, a release comes from a changed tree, or in a team the
-        reviewer is who ran the pipeline.
+        If a gate failed or the version was rejected, both without override; the champion has
+        changed since the gates were judged; the version is the champion already; a release comes
+        from a changed tree; or in a team the reviewer is who ran the pipeline.
     """
     _named(reviewer, reason)
     entry = registered_entry(place, model, version)
@@ -135,6 +136,13 @@ def approve(
         standing = champion(entries)
         if standing is not None and standing.version == version:
             raise NotApproved(f"model {model!r} version {version} is the champion already")
+        last = last_decision(entries, version)
+        if last is not None and last.event == "rejected" and not override:
+            raise NotApproved(
+                f"model {model!r} version {version} {withdrawn(entries, version)}; run its "
+                "pipeline again and approve the new version, or say with --override TEXT why that "
+                "no longer holds"
+            )
         present = standing.digest if standing else ""
         elsewhere = "imported" in entry.evidence and override
         if present not in (entry.evidence["against_champion"], entry.digest) and not elsewhere:
@@ -200,11 +208,8 @@ def rollback(place: Workspace, model: str, version: int, reviewer: str, reason: 
         standing = champion(entries)
         if standing is not None and standing.version == version:
             raise NotApproved(f"model {model!r} version {version} is the champion already")
-        decisions = [e for e in entries if e.version == version and e.event in DECISIONS]
-        if decisions[-1].event in WITHDRAWN:
-            raise NotApproved(
-                f"model {model!r} version {version} {WITHDRAWN[decisions[-1].event]} meanwhile"
-            )
+        if state := withdrawn(entries, version):
+            raise NotApproved(f"model {model!r} version {version} {state} meanwhile")
 
     return _decide(place, "rolled back", entry, reviewer, reason, {}, allow)
 

@@ -10,7 +10,7 @@ from features.settings import Workspace
 from training import bundle as bundles
 from training.keys import verifying_key
 from training.mirror import in_mlflow
-from training.record import DECISIONS, Entry, Record, champion
+from training.record import Entry, Record, champion, last_decision
 from training.tracker import bundle_folder, client, review_folder
 
 WITHDRAWN = {"rejected": "was rejected", "expired": "was declared expired"}
@@ -51,18 +51,15 @@ def approved(place: Workspace, model: str, version: int | None = None) -> Approv
                 "--version N --reviewer NAME --reason TEXT`"
             )
     else:
-        entry = registered(entries, model, version)
-        decisions = [e for e in entries if e.version == version and e.event in DECISIONS]
-        if not decisions or decisions[-1].event in WITHDRAWN:
-            state = "has not been reviewed"
-            if decisions:
-                state = f"{WITHDRAWN[decisions[-1].event]} by {decisions[-1].actor}"
+        registered(entries, model, version)
+        standing = last_decision(entries, version)
+        if standing is None or standing.event in WITHDRAWN:
+            state = withdrawn(entries, version) or "has not been reviewed"
             raise NotApproved(
-                f"model {model!r} version {entry.version} {state}; only an approved version can "
+                f"model {model!r} version {version} {state}; only an approved version can "
                 f"be champion or be packaged: `python -m training approve {model} "
                 f"--version {version} --reviewer NAME --reason TEXT`"
             )
-        standing = decisions[-1]
     Record(place).vouch(standing)
     in_mlflow(place, client(place), model, entries)
     return Approved(
@@ -73,6 +70,14 @@ def approved(place: Workspace, model: str, version: int | None = None) -> Approv
         standing.actor,
         standing.time,
     )
+
+
+def withdrawn(entries: list[Entry], version: int) -> str:
+    """By whom and why a version was last rejected or declared expired; empty if it was not."""
+    last = last_decision(entries, version)
+    if last is None or last.event not in WITHDRAWN:
+        return ""
+    return f"{WITHDRAWN[last.event]} by {last.actor} ({last.reason})"
 
 
 def registered_entry(place: Workspace, model: str, version: int | None) -> Entry:

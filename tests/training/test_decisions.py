@@ -100,6 +100,10 @@ def test_rollback_and_rejection(decided: Workspace) -> None:
         review.rollback(decided, "churn", 3, "Ada", "please")
     review.reject(decided, "churn", 1, "Eve", "that one too")
     assert "champion" not in aliases(decided)
+    before = Record(decided).entries()
+    with pytest.raises(NotApproved, match=r"version 1 was rejected by Eve \(that one too\); run"):
+        review.approve(decided, "churn", 1, "Ada", "back to the first")
+    assert Record(decided).entries() == before
     with pytest.raises(NotApproved, match="has no approved version; look at one with"):
         versions.approved(decided, "churn")
     events = [e.event for e in Record(decided).entries("churn")][-5:]
