@@ -4,7 +4,7 @@ LIME (Ribeiro, Singh and Guestrin 2016) fits a weighted linear model around each
 into quarters; TreeSHAP takes the score apart exactly. Both say for each column how much it pushes
 this answer up or down. Compared over rows of the test cutoff: columns among the five strongest of
 both, signs of TreeSHAP's five strongest, and the rank correlation of strengths over all columns.
-Needs the package ``lime`` beside the locked ones.
+Needs ``lime`` beside the locked packages (the extra ``second-view``); without it nothing is run.
 
     python benchmarks/second_view.py [rows] [settings of the pipeline: data=online_retail_II]
 """
@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from churn_floor import run
-from lime.lime_tabular import LimeTabularExplainer
 from scipy.stats import spearmanr
 
 from features.settings import Workspace
@@ -29,6 +28,11 @@ DRAWS = 1000
 
 def main() -> None:
     """Print the agreement with 95 % intervals over rows."""
+    try:
+        from lime.lime_tabular import LimeTabularExplainer
+    except ImportError:
+        print("left out: lime is not installed (pip install lime)")
+        return
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     settings = sys.argv[2:] or ["data=simulated", "search.trials=0"]
     with tempfile.TemporaryDirectory() as work:

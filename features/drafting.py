@@ -5,7 +5,6 @@ Guesses come of names (:mod:`features.guessing`) and of what the columns look li
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from features import columns as c
@@ -16,62 +15,47 @@ from features.drafted import (
     YES,
     Drafted,
     clock,
-    fits,
     loadable,
     map_column,
     map_open_columns,
     said,
 )
 from features.feeds import REF, UNIT_PRICE, targets
-from features.guessing import (
-    CONSTANTS,
-    CURRENCY,
-    ID,
-    KNOWN,
-    LABELS,
-    UNDATED,
-    WORDS,
-    file_likeness,
-    likeness,
-    tokens,
-)
+from features.guessing import CURRENCY, ID, KNOWN, LABELS, UNDATED, WORDS, likeness, tokens
+from features.matching import LEAST, Match, matched
 from features.profiling import Look, Looked
-
-LEAST = 0.4
-"""Of a name's likeness, to be taken for it."""
 
 
 def draft(looked: Looked) -> list[Drafted]:
     """The tables that a file seems to hold; none where nothing fits."""
-    mapped = {table: _mapping(looked, table) for table in WORDS}
-    scored = [(_score(looked, table, mapping), table, mapping)
-              for table, mapping in mapped.items() if _says(looked, table, mapping)]  # fmt: skip
-    best = max(scored, key=lambda found: found[0], default=None)
+    best = max(
+        (match for match in (matched(looked, table) for table in WORDS) if match.says),
+        key=lambda match: match.score,
+        default=None,
+    )
     clocks = [k for k in looked.columns.values() if k.timed >= FITS and loadable(k)]
     ref = customer_column(looked)
     one_each = ref.unique if ref else _label(looked) is not None
     wide = len(looked.columns) >= 4 and one_each and not clocks
-    if best is None or (wide and best[1] in ("customers", "outcomes")):
+    if best is None or (wide and best.table in ("customers", "outcomes")):
         return _snapshot(looked, ref) if wide else []
-    _, table, mapping = best
-    found = _drafted(looked, table, mapping)
+    found = _drafted(best)
     rest = [k for k in looked.columns.values() if k.name not in found.used and loadable(k)]
-    if table == "customers" and found.columns[REF].get("from") and rest:
+    if best.table == "customers" and found.columns[REF].get("from") and rest:
         return [found, _attributes(looked, found, rest)]
     return [found]
 
 
 def nearest(looked: Looked) -> str:
     """Of a file that is like no table: what the likeliest one lacks. Empty where none is near."""
-    mapped = {table: _mapping(looked, table) for table in WORDS}
-    lacks = {table: _missing(table, mapping) for table, mapping in mapped.items()}
-    scores = {table: _score(looked, table, mapped[table]) for table in WORDS if lacks[table]}
-    table = max(scores, key=lambda table: scores[table], default="")
-    if not table or scores[table] <= 0:
+    lacking = [match for match in (matched(looked, table) for table in WORDS) if match.missing]
+    near = max(lacking, key=lambda match: match.score, default=None)
+    if near is None or near.score <= 0:
         return ""
-    found = mapped[table]
-    has = ", ".join(f"{name} ({found[name].name})" for name in WORDS[table] if name in found)
-    return f"nearest to {table}: it has {has}, and lacks {', '.join(lacks[table])}"
+    has = ", ".join(
+        f"{name} ({near.columns[name].name})" for name in WORDS[near.table] if name in near.columns
+    )
+    return f"nearest to {near.table}: it has {has}, and lacks {', '.join(near.missing)}"
 
 
 def customer_column(looked: Looked) -> Look | None:
@@ -84,93 +68,42 @@ def customer_column(looked: Looked) -> Look | None:
     )
 
 
-# --- which table ----------------------------------------------------------------------------------
-
-
-def _mapping(looked: Looked, table: str) -> dict[str, Look]:
-    """Canonical column -> column of the file that is called like it and holds what it needs."""
-    wanted = targets(CANONICAL[table])
-    pairs = sorted(
-        (
-            (-likeness(k.name, words), order, k.name, target)
-            for order, (target, words) in enumerate(WORDS[table].items())
-            for k in looked.columns.values()
-            if k.filled and likeness(k.name, words) >= LEAST and fits(k, wanted[target])
-        )
-    )
-    mapping: dict[str, Look] = {}
-    taken: set[str] = set()
-    for _, _, name, target in pairs:
-        if target not in mapping and name not in taken:
-            mapping[target] = looked.columns[name]
-            taken.add(name)
-    if table == "customers" and c.EVENT_TIME not in mapping and "signup_time" in mapping:
-        mapping[c.EVENT_TIME] = mapping["signup_time"]
-    return mapping
-
-
-def _missing(table: str, mapping: Mapping[str, Look]) -> list[str]:
-    """What a table cannot do without, and no column of the file is."""
-    undated = table in ("products", "customers", "outcomes")
-    missing = [
-        name for name, target in targets(CANONICAL[table]).items()
-        if target.required and name not in mapping and (table, name) not in CONSTANTS
-        and not (undated and name == c.EVENT_TIME)
-    ]  # fmt: skip
-    if table == "order_lines" and not {UNIT_PRICE, c.AMOUNT} & mapping.keys():
-        missing.append(f"{UNIT_PRICE} or {c.AMOUNT}")
-    return missing
-
-
-def _says(looked: Looked, table: str, mapping: Mapping[str, Look]) -> bool:
-    """Whether the file has all that the table needs, and says something with it.
-
-    A key alone says nothing: that is a list of something else that names customers or products.
-    """
-    clocks = set() if table == "products" else {c.EVENT_TIME} & mapping.keys()
-    said = len(mapping.keys() - {c.EVENT_TIME}) >= 2 or clocks
-    return not _missing(table, mapping) and bool(
-        said or file_likeness(looked.path.name.partition(".")[0], table)
-    )
-
-
-def _score(looked: Looked, table: str, mapping: Mapping[str, Look]) -> float:
-    wanted = targets(CANONICAL[table])
-    score = 1.5 * file_likeness(looked.path.name.partition(".")[0], table)
-    for name, column in mapping.items():
-        score += likeness(column.name, WORDS[table][name]) * (2 if wanted[name].required else 1)
-    return score - sum(target.required and name not in mapping for name, target in wanted.items())
-
-
 # --- columns --------------------------------------------------------------------------------------
 
 
-def _drafted(looked: Looked, table: str, mapping: Mapping[str, Look]) -> Drafted:
-    found, wanted = Drafted(table, looked), targets(CANONICAL[table])
-    priced = UNIT_PRICE in mapping
+def _drafted(match: Match) -> Drafted:
+    table, columns = match.table, match.columns
+    found, wanted = Drafted(table, match.looked), targets(CANONICAL[table])
+    priced = UNIT_PRICE in columns
     for name in WORDS[table]:
         if name == c.AMOUNT and priced:
-            if name in mapping:
+            if name in columns:
                 found.doubt(
                     UNIT_PRICE,
-                    f"{mapping[name].name} may be the line's amount, less "
+                    f"{columns[name].name} may be the line's amount, less "
                     f"discounts: then take it, as {c.AMOUNT}, instead of the price",
                 )
-        elif name in mapping:
-            map_column(found, name, mapping[name], wanted[name])
-        elif (table, name) in CONSTANTS:
-            found.columns[name] = {"constant": CONSTANTS[table, name]}
-            found.doubt(name, "no column says it: taken to be the same for the whole file")
+        elif name in columns:
+            map_column(found, name, columns[name], wanted[name])
+            if name in match.guessed:
+                found.doubt(name, match.guessed[name])
+        elif name in match.stand_ins:
+            found.columns[name] = dict(match.stand_ins[name])
+            if "from" in found.columns[name]:
+                found.columns[name] |= said(table, name)
+                found.doubt(name, "no column says it: taken to be one order per customer and time")
+            else:
+                found.doubt(name, "no column says it: taken to be the same for the whole file")
         elif name == c.EVENT_TIME:
             found.columns[name] = {"constant": UNDATED}
             found.doubt(name, "no column is a clock: give the date that the file is of")
-    if c.EVENT_TIME in mapping:
+    if c.EVENT_TIME in columns:
         _known(found)
     _currency(found)
     if table == "order_lines":
         _order_rules(found)
     if table in ("products", "customers"):
-        key = mapping[REF if table == "customers" else c.PRODUCT]
+        key = columns[REF if table == "customers" else c.PRODUCT]
         if key.unique:
             name = c.CUSTOMER if table == "customers" else c.PRODUCT
             found.more["checks"] = {"one_row_each": {"column": name, "unique": True,
@@ -211,18 +144,17 @@ def _currency(found: Drafted) -> None:
 def _order_rules(found: Drafted) -> None:
     """What takes goods back, and lines without a price."""
     file, columns = found.looked.columns, found.columns
-    quantity = file[columns[c.QUANTITY]["from"]]
-    price = file[columns[UNIT_PRICE if UNIT_PRICE in columns else c.AMOUNT]["from"]]
-    if back := quantity.counts["negative"]:
+    paid = UNIT_PRICE if UNIT_PRICE in columns else c.AMOUNT
+    price = file[columns[paid]["from"]]
+    counted = columns[c.QUANTITY].get("from")
+    if counted and (back := file[counted].counts["negative"]):
         found.more["returns"] = [{"column": c.QUANTITY, "below": 0}]
-        found.doubt(c.QUANTITY, f"{back} of {quantity.filled} are below 0: taken for returns")
+        found.doubt(c.QUANTITY, f"{back} of {file[counted].filled} are below 0: taken for returns")
     elif price.counts["negative"]:
-        name = UNIT_PRICE if UNIT_PRICE in columns else c.AMOUNT
-        found.doubt(name, f"{price.counts['negative']} of {price.filled} are below 0: returns?")
+        found.doubt(paid, f"{price.counts['negative']} of {price.filled} are below 0: returns?")
     free = sum(n for word, n in price.common if re.fullmatch(r"0+([.,]0*)?", word))
     if free:
-        name = UNIT_PRICE if UNIT_PRICE in columns else c.AMOUNT
-        found.doubt(name, f"{free} of {price.filled} are 0: sales, or gifts to filter by a rule?")
+        found.doubt(paid, f"{free} of {price.filled} are 0: sales, or gifts to filter by a rule?")
 
 
 # --- labelled snapshots ---------------------------------------------------------------------------

@@ -14,12 +14,12 @@ PRODUCT = "product id|product|product code|product no|sku|stock code|item id|ite
 WORDS: dict[str, dict[str, str]] = {
     "order_lines": {
         "customer_ref": ID,
-        "order_id": "order id|order|order no|order nr|order number|invoice|invoice no|invoice id|basket id|basket|transaction id|receipt|receipt id|receipt no|bestellung|bestellnummer|auftrag|auftragsnummer|rechnung|rechnungsnummer|订单|订单号|订单编号",  # noqa: E501
+        "order_id": "order id|order|increment id|order no|order nr|order number|invoice|invoice no|invoice id|basket id|basket|transaction id|receipt|receipt id|receipt no|bestellung|bestellnummer|auftrag|auftragsnummer|rechnung|rechnungsnummer|订单|订单号|订单编号",  # noqa: E501
         "product_id": PRODUCT,
-        "quantity": "quantity|qty|units|pieces|items|lineitem quantity|menge|anzahl|stück|数量",
+        "quantity": "quantity|qty|qty ordered|units|pieces|items|lineitem quantity|menge|anzahl|stück|数量",  # noqa: E501
         "unit_price": "unit price|price|price each|item price|lineitem price|preis|einzelpreis|stückpreis|单价|价格",  # noqa: E501
         "amount_minor": "amount|line total|line amount|total|total price|sales value|revenue|sales|net amount|gross amount|spend|betrag|umsatz|gesamtpreis|summe|positionssumme|zeilensumme|gesamtbetrag|金额|销售额",  # noqa: E501
-        "event_time": f"invoice date|order date|order time|ordered at|placed at|transaction timestamp|transaction date|purchase date|purchased at|sale date|sold at|bestelldatum|bestellt am|rechnungsdatum|下单时间|订单日期|{CLOCK}",  # noqa: E501
+        "event_time": f"invoice date|order date|order time|ordered at|placed at|placed|ordered|purchased|transaction timestamp|transaction date|purchase date|purchased at|sale date|sold at|bestelldatum|bestellt am|rechnungsdatum|下单时间|订单日期|{CLOCK}",  # noqa: E501
         "channel": "channel|sales channel|shop|platform|kanal|渠道",
         "discount_minor": "discount|discount amount|disc|retail disc|rabatt|折扣",
     },
@@ -285,8 +285,9 @@ def is_money(name: str) -> bool:
 FORMATS = (
     "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
     "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%d %H:%M:%S%z", "%Y-%m-%dT%H:%M:%S%z",
-    "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f%z",
-    "%Y-%m-%dT%H:%M:%S.%f%z", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M",
+    "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f",
+    "%Y-%m-%d %H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S.%f%z",
+    "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M",
     "%d.%m.%Y", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y", "%d/%m/%Y %H:%M:%S",
     "%d/%m/%Y %H:%M", "%m/%d/%Y", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M",
     "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p", "%d/%m/%Y %I:%M:%S %p", "%d/%m/%Y %I:%M %p",

@@ -232,11 +232,62 @@ def test_billing_events(tmp_path: Path) -> None:
     assert "# ? all are whole: cents already? Then add type: integer" in text
 
 
+def test_a_clock_that_is_called_like_none(tmp_path: Path) -> None:
+    """The first column of times is the clock, with a doubt; one with a known name goes before."""
+    lines = ["order_no,customer,sku,qty,price,wann,dann,booked at"]
+    lines += [
+        f"O{n // 2},C{n % 7},P{n % 5},{1 + n % 3},2.5{n % 10},2025-01-{1 + n % 28:02d} 10:00:00,"
+        f"2025-02-{1 + n % 28:02d},2025-03-{1 + n % 28:02d}"
+        for n in range(60)
+    ]
+    file = tmp_path / "export.csv"
+    file.write_text("\n".join(lines) + "\n")
+    draft = describe([file], "shop")
+    declared = draft.source.tables["order_lines"]
+    assert declared.columns["event_time"].source == ("wann",)
+    assert declared.known_time == "recorded_at"
+    assert "of times there are: wann, dann" in draft.text
+    file.write_text(file.read_text().replace("dann", "ordered"))
+    draft = describe([file], "shop")
+    assert draft.source.tables["order_lines"].columns["event_time"].source == ("ordered",)
+    assert "of times there are" not in draft.text
+
+
+@pytest.mark.parametrize("missing", ["", "order_no", "sku", "qty", "customer", "order_no,sku,qty"])
+def test_purchases_without_what_a_table_wants(missing: str, tmp_path: Path) -> None:
+    """What no column says has a stand-in with a doubt, and all records become order lines."""
+    lines = [
+        {"order_no": f"O{n // 2}", "customer": f"C{n % 7}", "mail": f"c{n % 7}@example.org",
+         "sku": f"P{n % 5}", "qty": f"{1 + n % 3}", "amount": f"2.5{n % 10}",
+         "date": f"2025-01-{1 + n % 28:02d}"}
+        for n in range(60)
+    ]  # fmt: skip
+    header = [name for name in lines[0] if name not in missing.split(",")]
+    write_raw(tmp_path / "log.csv", [tuple(line[k] for k in header) for line in lines], header)
+    draft = describe([tmp_path], "shop")
+    assert [t for t in draft.source.tables] == ["order_lines"]
+    columns = draft.source.tables["order_lines"].columns
+    who = ("mail",) if missing == "customer" else ("customer",)
+    assert columns["customer_ref"].source == who
+    assert columns["order_id"].source == (("order_no",) if "order_no" in header else (*who, "date"))
+    assert (columns["product_id"].constant == "any") == ("sku" not in header)
+    assert (columns["quantity"].constant == "1") == ("qty" not in header)
+    assert draft.text.count("no column says it") == len(set(missing.split(",")) - {"", "customer"})
+    assert "would be set aside" not in draft.text
+
+
+def test_a_list_of_customers_is_no_list_of_purchases(tmp_path: Path) -> None:
+    """Who stands in a file once has bought nothing there, whatever amounts it has."""
+    rows = [(f"C{n}", f"2025-01-{1 + n % 28:02d}", f"{n}.50") for n in range(40)]
+    write_raw(tmp_path / "people.csv", rows, ("customer", "date", "amount"))
+    assert list(describe([tmp_path], "shop").source.tables) == ["customers", "attributes"]
+
+
 def test_what_the_nearest_table_lacks(tmp_path: Path) -> None:
     """A file that no table can be made of says why, and what its columns hold."""
     write_raw(tmp_path / "things.csv", [(f"{k}", f"P{k}", "Tea") for k in range(9)],
               ("no", "sku", "group"))  # fmt: skip
-    header = ("Bestellnummer", "Bestelldatum", "Kundennummer", "Ware", "Menge", "Preis")
+    header = ("Bestellnummer", "Bestelldatum", "Kundennummer", "Ware", "Menge", "Wert")
     rows = [(f"#{k}", "03.04.2024", f"K{k % 3}", "Tee", "1", "2,50") for k in range(9)]
     (tmp_path / "lines.csv").write_text(
         "\n".join(";".join(row) for row in [header, *rows]) + "\n", encoding="utf-8"
@@ -245,8 +296,8 @@ def test_what_the_nearest_table_lacks(tmp_path: Path) -> None:
     assert (
         "# ? lines.csv is like no table, nearest to order_lines: it has customer_ref (Kun" in text
     )
-    assert "and lacks product_id; it has\n" in text
-    assert "#   Preis: numbers with decimal commas; nothing here waits for it" in text
+    assert "and lacks unit_price or amount_minor; it has\n" in text
+    assert "#   Wert: numbers with decimal commas; nothing here waits for it" in text
     assert "#   Ware: the words Tee; nothing here waits for it" in text
 
 
