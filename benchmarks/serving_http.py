@@ -204,7 +204,7 @@ def overload(place: Workspace, started: Commands, X: np.ndarray, given: argparse
         mark("accepted p99 by p99 at the peak",
              whys.over.quantile(0.99) / whys.peak.quantile(0.99), most=2.0)  # fmt: skip
         recovers(own, X, "/explain", 100)
-        one, theirs = (flooded(s, X, "/predict", 1, 10, 2) for s in (own, bare))
+        one, theirs = (flooded(s, X, "/predict", 1, 10, given.rounds) for s in (own, bare))
         mark("goodput, ours by bare FastAPI", one.over.rate() / theirs.over.rate(), 1.0)
         mark("goodput by peak, ours by bare FastAPI", one.kept / theirs.kept, 1.0)
         mark("processor time of an answer, ours by bare FastAPI",
