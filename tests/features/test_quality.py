@@ -74,6 +74,9 @@ LOW = sum(row[c.AMOUNT] < 0 for row in LINES)
         ({"column": "amount_minor", "between": [0, None]}, "failed", f"{LOW} of 20 rows outside"),
         ({"column": "amount_minor", "between": [-300, 1600]}, "passed", "0 of 20 rows outside"),
         ({"column": "amount_minor", "between": [None, 1500]}, "failed", "1 of 20 rows outside"),
+        ({"column": "amount_minor", "outliers": {"by": "iqr", "beyond": 0.4}}, "failed",
+         "2 of 20 rows outside [-205, 1505]"),
+        ({"column": "amount_minor", "outliers": {"by": "z_score"}}, "passed", "0 of 20 rows"),
         ({"column": "product_id", "among": ["A", "B"]}, "failed", "10 of 20 rows with other words"),
         ({"column": "channel", "among": ["web"]}, "passed", "0 of 20 rows with other words"),
         ({"column": "order_id", "matches": "^o[0-9]$"}, "passed", "0 of 20 rows written otherwise"),
@@ -143,11 +146,22 @@ def test_stability_index_of_numbers() -> None:
     assert stability_index(*(pa.chunked_array([pa.nulls(3, pa.int64())]),) * 2) == 0
 
 
+@pytest.mark.parametrize("by", ["iqr", "z_score"])
+def test_outliers_need_a_spread(tmp_path: Path, by: str) -> None:
+    """Where most values are one, every other one would be an outlier: that is said, not counted."""
+    folder = published(tmp_path, "now", [{**row, c.AMOUNT: 5} for row in LINES])
+    check = Check.model_validate({"column": "amount_minor", "outliers": {"by": by}})
+    (found,) = findings("order_lines", {"it": check}, folder, FACTS, None)
+    assert (found.verdict, found.stops) == ("not measured", False)
+    assert "one and the same" in found.measured
+
+
 @pytest.mark.parametrize(
     ("check", "message"),
     [
         ({"column": "price", "not_null": True}, "'price', which is none of its columns"),
         ({"column": "order_id", "between": [0, 1]}, "between needs a number"),
+        ({"column": "order_id", "outliers": {"by": "iqr"}}, "outliers needs a number"),
         ({"column": "quantity", "matches": "x"}, "matches needs a text"),
         ({"column": "product_id", "references": "products.product_id"}, "does not bring"),
         ({"column": "quantity"}, "give exactly one test"),
