@@ -5,14 +5,14 @@ from typing import Any
 
 from features.errors import ConfigError
 from features.schema import FeatureColumn
-from features.settings import Part
 from training.contract import Task
+from training.repairs import ModelPart
 
 FIELD, ASKED = "monotone_constraints", "catalogue"
 SIGN = {"more": 1, "less": -1}
 
 
-def held_to_catalogue(part: Part, columns: Sequence[FeatureColumn], task: Task) -> Part:
+def held_to_catalogue(part: ModelPart, columns: Sequence[FeatureColumn], task: Task) -> ModelPart:
     """``part``, and the parts that it is made of, with the columns in place of ``catalogue``.
 
     Raises
@@ -29,8 +29,7 @@ def held_to_catalogue(part: Part, columns: Sequence[FeatureColumn], task: Task) 
             f"{part.use}: {FIELD}: {ASKED} does not fit the question {task.name!r}: {why}; "
             "name columns with 1 or -1, or leave it out"
         )
-    config: dict[str, Any] = _put(part.config, signs)
-    return Part(use=part.use, config=config)
+    return part.model_copy(update={"config": _put(part.config, signs)})
 
 
 def _asks(config: Any) -> bool:
