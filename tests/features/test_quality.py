@@ -17,7 +17,7 @@ from features import columns as c
 from features.__main__ import app
 from features.checks import Check, findings, stability_index
 from features.errors import ConfigError, DataError
-from features.quality import read_report
+from features.quality import PAGE, read_report
 from features.settings import Workspace, load_yaml
 from features.store import current
 from features.tables import Stored, build_tables
@@ -173,6 +173,54 @@ def test_checks_that_make_no_sense(place: Workspace, check: dict[str, Any], mess
     """They are refused before anything is read."""
     with pytest.raises(ConfigError, match=message):
         source(place, order_lines__checks={"it": check})
+
+
+# --- what was repaired --------------------------------------------------------------------
+
+
+def test_repaired_values_are_counted(place: Workspace) -> None:
+    """By column, of accepted records: trimmed, cut out, put into upper case, mapped."""
+    records = [
+        raw("500001", "13085.0", code="85048a"),  # cut out of the text; upper case
+        raw("500002", "13085", code=" 85048A "),  # trimmed
+        raw("500003", "13086.0", code="85048"),
+        raw("A50004", "13087.0", code="85048b"),  # filtered: not one of the table
+        raw("500005", "13088.0", "2010-06-09 10:00:00", code="85049", quantity=" 2"),
+    ]
+    stored = built(place, records)
+    rows = {row["column"]: row for row in read_report(stored.published.folder, "repairs")}
+    assert {name: (row["by"], row["repaired"]) for name, row in rows.items()} == {
+        "customer_ref": ("trim extract", "3"), "product_id": ("trim upper", "2"),
+        "quantity": ("trim", "1"),
+    }  # fmt: skip
+    assert {row["records"] for row in rows.values()} == {"4"}
+    page = (stored.published.folder / PAGE).read_text()
+    assert "<h2>Repairs</h2>" in page
+    assert stored.facts["tables"]["order_lines"]["repairs"]["quantity"]["repaired"] == 1
+
+
+def test_words_and_decimal_commas_count_as_repaired(place: Workspace) -> None:
+    """A word that becomes another one, or missing; one that stays is none."""
+    records = [
+        raw(str(500_000 + k), when=f"2010-06-{10 + 3 * k} 10:00:00", price=price, code=code)
+        for k, (price, code) in enumerate(
+            [("1,50", "85048"), ("2", "85049"), ("1.000,00", "85050"), ("3", "85051")]
+        )
+    ]
+    columns = {
+        "product_id.upper": False, "product_id.map": {"85048": "85099", "85049": "85049"},
+        "product_id.unmapped": "missing", "product_id.required": False,
+        "unit_price.decimal_comma": True,
+    }  # fmt: skip
+    changed = {f"order_lines.columns.{name}": value for name, value in columns.items()}
+    rules = {"order_lines.rules.not_a_product.then": "keep",
+             "order_lines.rules.none": {"when": [{"column": "product_id", "missing": True}],
+                                        "then": "filter", "why": "unknown words"}}  # fmt: skip
+    stored = built(place, records, **changed, **rules)
+    rows = {row["column"]: row for row in read_report(stored.published.folder, "repairs")}
+    assert (rows["product_id"]["by"], rows["product_id"]["repaired"]) == ("trim map", "1")
+    assert rows["unit_price"]["repaired"] == "1"
+    assert rows["unit_price"]["records"] == "2"
 
 
 # --- in a build -----------------------------------------------------------------------------
