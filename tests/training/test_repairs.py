@@ -1,5 +1,6 @@
 """Declared repairs: learned from teaching rows alone, counted, marked, the same by every door."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sklearn.impute import SimpleImputer
 
@@ -17,6 +19,7 @@ from features.settings import Part, validated
 from tests.contracts import models as contract
 from tests.training import samples
 from tests.training.finished import MARKS, planned, settled
+from tests.worlds import ROOT
 from training import bundle as bundles
 from training import runs
 from training.bundle import PyfuncAnswer
@@ -233,6 +236,14 @@ def test_a_model_without_repairs_is_itself() -> None:
     """No wrapper, no column in the answers."""
     assert isinstance(built(Part(use="logistic.Logistic")), Logistic)
     assert isinstance(built(part({})), Logistic)
+
+
+def test_the_example_of_the_docs_holds() -> None:
+    """What docs/questions.md shows is understood as written."""
+    page = (ROOT / "docs" / "questions.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(model:\n.*?repairs:.*?)```", page, re.DOTALL)
+    said = validated(ModelPart, yaml.safe_load(shown)["model"], "docs/questions.md")
+    assert [repair.marks for repair in said.repairs.values()] == [["imputed"], ["capped"]]
 
 
 def test_nothing_to_learn_from_is_said_for_all_columns_at_once() -> None:
