@@ -133,10 +133,11 @@ class Repaired:
         expected = [
             # A sum row by row: a product of matrices would depend on how many are asked at once.
             np.clip(base + (plain * weights).sum(axis=1), least, most)
+            if weights.any() else np.full(len(X), base)
             for base, weights, least, most in zip(
                 told["intercept"], told["weights"], told["least"], told["most"], strict=True
             )
-        ]
+        ]  # fmt: skip
         missing = np.isnan(found) & told["impute"].astype(bool)
         filled[:, self._places] = np.where(missing, np.stack(expected, axis=1), found)
         return np.hstack([filled, self.marked(X)])

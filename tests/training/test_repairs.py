@@ -295,6 +295,15 @@ def test_repairs_that_do_not_fit_are_refused_before_data_are_read(place: Any) ->
         "  - recency.Recency: repairs.attributes__plan: outliers need a number, the column holds "
         "words",
     ]
+    far = "model.repairs={rfm__recency_days: {outliers: {by: iqr}}}"
+    for held in ("catalogue", "{rfm__recency_days: 1}"):
+        with pytest.raises(ConfigError, match="could not hold the mark"):
+            planned(place, far, f"model.config.monotone_constraints={held}")
+    assert planned(place, far, "model.config.monotone_constraints={rfm__frequency_orders: -1}")
+    with pytest.raises(ConfigError, match="tells more than one number"):
+        planned(place, "task={use: clv.Clv}", "model={use: hybrid.Hybrid, repairs: "
+                "{rfm__recency_days: {impute: mean}}}", "search.space={}", "search.metric=spearman",
+                "baselines=[{use: past_value.PastValue}]", "gates={}")  # fmt: skip
     for repair, said in (
         ("{}", "give outliers, impute or both"),
         ("{impute: knn}", "'mean', 'median', 'mode' or 'model'"),

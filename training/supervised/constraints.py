@@ -32,6 +32,18 @@ def held_to_catalogue(part: ModelPart, columns: Sequence[FeatureColumn], task: T
     return part.model_copy(update={"config": _put(part.config, signs)})
 
 
+def unheld(part: ModelPart, columns: Sequence[FeatureColumn]) -> list[str]:
+    """Repairs of ``part`` whose marks would move its score against the constraints of a column."""
+    said = part.config.get(FIELD) or {}
+    held = {k.name for k in columns if k.buying} if _asks(part.config) else set(said)
+    return [
+        f"{part.use}: repairs.{name}: {FIELD} could not hold the mark of its outliers; impute "
+        "alone, or free the column"
+        for name, repair in part.repairs.items()
+        if repair.outliers is not None and name in held
+    ]
+
+
 def _asks(config: Any) -> bool:
     if isinstance(config, dict):
         return config.get(FIELD) == ASKED or any(_asks(value) for value in config.values())

@@ -18,6 +18,7 @@ from training.pipeline import Prepared, spelled
 from training.repairs import misfits
 from training.supervised import points
 from training.supervised.config import SupervisedConfig, SupervisedPlan
+from training.supervised.constraints import unheld
 from training.supervised.fairness import put_aside
 from training.supervised.pack import write_pack
 from training.supervised.stages import STAGES, learn_all
@@ -109,7 +110,9 @@ def _check_repairs(plan: SupervisedPlan) -> None:
     """Refuse repairs of columns that there are not, or that do not suit them."""
     parts = (plan.config.model, *plan.config.baselines)
     columns = put_aside(declared(feature_sets(plan.config)), plan.config.audit)
-    problems = [problem for part in parts for problem in misfits(part, columns)]
+    problems = [
+        problem for part in parts for problem in (*misfits(part, columns), *unheld(part, columns))
+    ]
     if plan.task.details and any(part.repairs for part in parts):
         problems.append(
             f"{plan.config.task.use} tells more than one number, by models that read rows as they "
