@@ -38,7 +38,7 @@ from features.identity import customer_ids, customer_key
 from features.online import default_url
 from features.publishing import publish_profiles
 from features.schema import FeatureColumn
-from features.settings import Part, Workspace
+from features.settings import Workspace
 from serving import keys, package
 from serving.packaged import packaged
 from serving.serve import Server
@@ -47,6 +47,7 @@ from training.calibrate import Calibrator
 from training.keys import add_reviewer, signing_key
 from training.models.gbm import Gbm, GbmConfig
 from training.record import Record
+from training.repairs import ModelPart
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Answer, Bundle
 from training.versions import Approved
@@ -126,7 +127,7 @@ def learned(root: Path) -> tuple[Workspace, Path, np.ndarray]:
     )
     answer = Answer(
         task="churn", question="?", output="churn_probability", space="log-odds",
-        model=Part(use="gbm.Gbm", config=model.config.model_dump()), columns=columns,
+        model=ModelPart(use="gbm.Gbm", config=model.config.model_dump()), columns=columns,
         threshold=0.4, cutoff="2026-09-10", horizon_days=90, source="random", currency="GBP",
         run_key="benchmark",
     )  # fmt: skip

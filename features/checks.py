@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from features import columns as c
+from features.outliers import Outliers
 from features.schema import TableSchema
 from features.settings import Strict
 
@@ -23,10 +24,12 @@ DAY_US = 86_400_000_000
 PSI_BINS = 10
 PSI_WORDS = 20
 TESTS = (
-    "not_null", "unique", "between", "among", "matches", "references", "fresh_within_days",
-    "known_within_days", "volume", "drift_below",
+    "not_null", "unique", "between", "outliers", "among", "matches", "references",
+    "fresh_within_days", "known_within_days", "volume", "drift_below",
 )  # fmt: skip
-OF_COLUMNS = ("not_null", "unique", "between", "among", "matches", "references", "drift_below")
+OF_COLUMNS = (
+    "not_null", "unique", "between", "outliers", "among", "matches", "references", "drift_below",
+)  # fmt: skip
 NUMBERS = ("int64", "float64")
 
 
@@ -55,6 +58,9 @@ class Check(Strict):
     unique: Literal[True] | None = None
     between: tuple[float | None, float | None] | None = None
     """Smallest and largest value, both inclusive."""
+    outliers: Outliers | None = None
+    """By the table's own values: found and counted. To cap them here would let early rows know late
+    ones; that is a model's repair, see :mod:`training.repairs`."""
     among: tuple[str, ...] | None = None
     matches: str | None = None
     references: str | None = Field(default=None, pattern=r"^[a-z_]+\.[a-z_0-9]+$")
@@ -121,8 +127,8 @@ def misfits(check: Check, schema: TableSchema, brought: Mapping[str, TableSchema
     if missing:
         return missing
     kinds = {schema.column(name).dtype for name in check.columns}
-    if check.between is not None and not kinds <= set(NUMBERS):
-        return [f"between needs a number, {check.columns[0]!r} is {kinds.pop()}"]
+    if check.test in ("between", "outliers") and not kinds <= set(NUMBERS):
+        return [f"{check.test} needs a number, {check.columns[0]!r} is {kinds.pop()}"]
     if (check.among is not None or check.matches is not None) and kinds != {"string"}:
         return [f"{check.test} needs a text, {check.columns[0]!r} is {kinds.pop()}"]
     if check.references is not None:
@@ -184,13 +190,27 @@ def _unique(check: Check, name: str, folder: Path, tables: Facts, last: Path | N
 def _between(check: Check, name: str, folder: Path, tables: Facts, last: Path | None) -> Outcome:
     assert check.between is not None
     column = _read(folder, name, check.columns).column(0)
-    low, high = check.between
+    return _share(check, _outside(column, *check.between), len(column), "outside")
+
+
+def _outliers(check: Check, name: str, folder: Path, tables: Facts, last: Path | None) -> Outcome:
+    assert check.outliers is not None
+    column = _read(folder, name, check.columns).column(0)
+    try:
+        low, high = check.outliers.bounds(_numbers(column))
+    except ValueError as reason:
+        return "not measured", str(reason)
+    what = f"outside [{low:.6g}, {high:.6g}]"
+    return _share(check, _outside(column, low, high), len(column), what)
+
+
+def _outside(column: pa.ChunkedArray, low: float | None, high: float | None) -> int:
     outside = pa.array(np.zeros(len(column), bool))
     if low is not None:
         outside = pc.or_(outside, pc.fill_null(pc.less(column, low), False))
     if high is not None:
         outside = pc.or_(outside, pc.fill_null(pc.greater(column, high), False))
-    return _share(check, pc.sum(outside).as_py() or 0, len(column), "outside")
+    return int(pc.sum(outside).as_py() or 0)
 
 
 def _among(check: Check, name: str, folder: Path, tables: Facts, last: Path | None) -> Outcome:
@@ -287,7 +307,7 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 
 _MEASURES: Mapping[str, Callable[[Check, str, Path, Facts, Path | None], Outcome]] = {
-    "not_null": _not_null, "unique": _unique, "between": _between, "among": _among,
-    "matches": _matches, "references": _references, "fresh_within_days": _fresh,
+    "not_null": _not_null, "unique": _unique, "between": _between, "outliers": _outliers,
+    "among": _among, "matches": _matches, "references": _references, "fresh_within_days": _fresh,
     "known_within_days": _known, "volume": _volume, "drift_below": _drift,
 }  # fmt: skip

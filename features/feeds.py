@@ -75,6 +75,12 @@ class SourceColumn(Strict):
     purposes: tuple[str, ...] = ()
     """What it may be used for."""
 
+    @property
+    def repairs(self) -> list[str]:
+        """What is done to texts of the file, in order; blanks around them are always trimmed."""
+        declared = ("extract", "upper", "map", "decimal_comma")
+        return ["trim", *(name for name in declared if getattr(self, name))] if self.source else []
+
     @model_validator(mode="after")
     def _one_origin(self) -> "SourceColumn":
         if bool(self.source) + (self.constant is not None) + self.row != 1:

@@ -28,7 +28,7 @@ from features.feeds import MADE, Feed, amounts
 from features.linkage.resolve import Decision, Resolution, resolve
 from features.links import SOURCE_ID, Links
 from features.netting import netted, valued
-from features.quality import lineage, report
+from features.quality import lineage, repaired, report
 from features.records import ACCEPTED, DISPOSITION, disposed
 from features.schema import TableSchema, check
 from features.settings import code_fingerprint, fingerprint
@@ -304,6 +304,7 @@ def _facts(table: pa.Table, parts: list[Records]) -> dict[str, Any]:
         "last": time["max"],
         "last_known": pc.max(table[c.KNOWN_TIME]).as_py(),
         "clock": "file" if any(part.feed.dated for part in parts) else "declared",
+        "repairs": repaired(parts),
     }
     if c.CUSTOMER in table.column_names:
         facts["customers"] = pc.count_distinct(table[c.CUSTOMER]).as_py()

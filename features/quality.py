@@ -1,7 +1,7 @@
 """The quality report of a build: what was promised, how full columns are, where rows came from.
 
-Written beside the tables: ``checks.csv``, ``remarks.csv``, ``columns.csv``, ``days.csv``,
-``lineage.csv`` and ``quality.html``, a page that shows them.
+Written beside the tables: ``checks.csv``, ``remarks.csv``, ``repairs.csv``, ``columns.csv``,
+``days.csv``, ``lineage.csv`` and ``quality.html``, a page that shows them.
 """
 
 import csv
@@ -17,7 +17,7 @@ from features import columns as c
 from features.checks import Finding, findings
 from features.errors import DataError
 from features.quality_page import quality_page
-from features.records import DISPOSITION
+from features.records import DISPOSITION, REPAIRED
 from features.remarks import Remark, remarks
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ PAGE = "quality.html"
 FILES: dict[str, tuple[str, ...]] = {
     "checks": Finding._fields,
     "remarks": Remark._fields,
+    "repairs": ("table", "column", "by", "records", "repaired"),
     "columns": ("table", "column", "rows", "missing", "missing_share"),
     "days": ("table", "day", "rows"),
     "lineage": (
@@ -74,6 +75,11 @@ def report(
     rows: dict[str, list[Row]] = {
         "checks": [finding._asdict() for finding in found],
         "remarks": [k._asdict() for name in source.tables for k in remarks(source, folder, name)],
+        "repairs": [
+            {"table": name, "column": column, **row}
+            for name, facts in tables.items()
+            for column, row in facts["repairs"].items()
+        ],
         "columns": [row for name in tables for row in _columns(folder, name)],
         "days": [row for name in tables for row in _days(folder, name)],
         "lineage": list(traces),
@@ -118,6 +124,27 @@ def lineage(name: str, part: "Records") -> Iterator[Row]:
             yield {**trace, **again, "first_known": None, "last_known": None}
         else:
             yield {**trace, **became[sheet.name]}
+
+
+def repaired(parts: Sequence["Records"]) -> dict[str, Row]:
+    """Column -> how many accepted records have a value that is not the text of the file.
+
+    Columns of declared repairs, and those of which blanks were trimmed.
+    """
+    found: dict[str, Row] = {}
+    for part in parts:
+        told = part.accepted
+        marks = [name for name in told.columns if name.startswith(REPAIRED)]
+        sums = {name: told[name].sum() for name in marks}
+        (counts,) = told.aggregate(records=told.count(), **sums).to_pyarrow().to_pylist()
+        for name in marks:
+            column = name.removeprefix(REPAIRED)
+            by, n = part.feed.columns[column].repairs, counts[name] or 0
+            if n or len(by) > 1:
+                row = found.setdefault(column, {"by": " ".join(by), "records": 0, "repaired": 0})
+                row["records"] += counts["records"]
+                row["repaired"] += n
+    return found
 
 
 def _columns(folder: Path, name: str) -> Iterator[Row]:

@@ -28,6 +28,7 @@ def quality_page(source: str, tables: Mapping[str, Row], rows: Mapping[str, Sequ
     body = [f"<h1>{escape(title)}</h1>", "<h2>Checks</h2>"]
     body.append(_table(rows["checks"]) if rows["checks"] else "<p>No check is declared.</p>")
     body += ["<h2>To look at</h2>", _table(rows["remarks"])] if rows["remarks"] else []
+    body += ["<h2>Repairs</h2>", _table(rows["repairs"])] if rows["repairs"] else []
     for name, facts in tables.items():
         totals = ", ".join(f"{kind} {n}" for kind, n in facts["totals"].items())
         body += [f"<h2>{escape(name)}</h2>", f"<p>{facts['seen']} records seen: {totals}.</p>"]

@@ -38,6 +38,8 @@ MOST = 10**12
 EARLIEST, LATEST = datetime(1970, 1, 1), datetime(2100, 1, 1)
 STAGED = ("row", "line", "lines", "raw", "problem", "file")
 """What is known of a record before it is typed; stands beside its columns as ``_row`` and so on."""
+REPAIRED = "_repaired:"
+"""Begins the name of the mark beside a column: whether a record's value is not the file's text."""
 DISPOSITION = "_disposition"
 ACCEPTED, QUARANTINED = "accepted", "quarantined:"
 
@@ -81,7 +83,8 @@ def disposed(
     Returns
     -------
     ibis.Table
-        ``STAGED``, the declared columns, ``is_return`` for order lines and the disposition:
+        ``STAGED``, the declared columns, marks of repaired values, ``is_return`` for order lines
+        and the disposition:
         ``accepted``, or ``quarantined:``, ``duplicate:`` or ``filtered:`` with the reason.
     """
     typed = _typed(staged, schema, feed, time_zone, currency)
@@ -110,6 +113,7 @@ def _typed(
     staged: ir.Table, schema: TableSchema, feed: Feed, time_zone: str, currency: str
 ) -> ir.Table:
     values: dict[str, ir.Value] = {}
+    marks: dict[str, ir.BooleanValue] = {}
     problems: list[ir.StringValue] = []
     other = f"another than {currency}; convert it, or declare a source of its own for it"
     if feed.currency:
@@ -125,7 +129,8 @@ def _typed(
         if kind == "money" or name == UNIT_PRICE:
             marked = (staged[f"text:{n}"].re_search(named_other(currency)) for n in column.source)
             problems += [_if(found, f"{name}: a currency {other}") for found in marked]
-        values[name], given, reasons = _value(staged, column, kind, time_zone)
+        values[name], given, repaired, reasons = _value(staged, column, kind, time_zone)
+        marks |= {f"{REPAIRED}{name}": repaired} if column.repairs else {}
         problems += [_if(met, f"{name}: {reason}") for reason, met in reasons.items()]
         required = column.required
         if required is None:
@@ -139,26 +144,30 @@ def _typed(
         amount = quantity.cast("float64") * price.cast("float64")
         problems.append(_if(~_bounded(amount), f"quantity and amount: beyond {MOST}"))
     kept = {f"_{name}": staged[f"_{name}"] for name in STAGED}
-    return staged.select(**kept, **values, _untyped=ibis.coalesce(staged._problem, *problems))
+    untyped = ibis.coalesce(staged._problem, *problems)
+    return staged.select(**kept, **values, **marks, _untyped=untyped)
 
 
 def _value(
     staged: ir.Table, column: SourceColumn, kind: ColumnType, time_zone: str
-) -> tuple[ir.Value, ir.BooleanValue, dict[str, ir.BooleanValue]]:
-    """The typed value, whether the record gives one, and what is wrong where it cannot be had."""
+) -> tuple[ir.Value, ir.BooleanValue, ir.BooleanValue, dict[str, ir.BooleanValue]]:
+    """The typed value, whether it is given, whether repaired, what is wrong if it cannot be had."""
     if column.constant is not None:
         value = ibis.literal(constant_value(column.constant, kind))
-        return value.cast(_ibis(kind)), ibis.literal(True), {}
+        return value.cast(_ibis(kind)), ibis.literal(True), ibis.literal(False), {}
     if column.row:
-        return staged._row.cast(str), ibis.literal(True), {}
-    texts = [staged[f"text:{name}"].strip().nullif("") for name in column.source]
+        return staged._row.cast(str), ibis.literal(True), ibis.literal(False), {}
+    written = [staged[f"text:{name}"] for name in column.source]
+    texts = [text.strip().nullif("") for text in written]
     if kind == "text":
+        written = [functools.reduce(lambda joined, text: joined + "-" + text, written)]
         texts = [functools.reduce(lambda joined, text: joined + "-" + text, texts)]
     given: ir.BooleanValue = ibis.literal(True)
+    repaired: ir.BooleanValue = ibis.literal(False)
     reasons: dict[str, ir.BooleanValue] = {}
     values = []
-    for text in texts:
-        given = given & text.notnull()
+    for text, before in zip(texts, written, strict=True):
+        given, known = given & text.notnull(), text.notnull()
         if column.extract:
             found = ibis.ifelse(
                 text.re_search(column.extract), text.re_extract(column.extract, 1), ibis.null(str)
@@ -176,6 +185,10 @@ def _value(
             else:
                 _blame(reasons, "not in its map", text, ours)
             text = ours
+        changed = text.isnull() | (text != before)
+        if column.decimal_comma:
+            changed = changed | text.re_search("[ .,]")
+        repaired = repaired | (known & changed)
         value = parsed(text, column, kind, time_zone)
         wanted = f"time as {' or '.join(column.format)}" if kind == "timestamp" else kind
         _blame(reasons, f"no {wanted}", text, value)
@@ -183,7 +196,7 @@ def _value(
     total = functools.reduce(operator.add, values)
     if kind in ("integer", "money"):
         reasons[f"amount beyond {MOST}"] = ~_bounded(total)
-    return total, given, reasons
+    return total, given, repaired.fill_null(False), reasons
 
 
 def _blame(

@@ -89,6 +89,8 @@ def quality(
         ]
         say([*text_table(reasons), ""] if reasons else [])
         say([*text_table(checks), ""] if checks else ["no check is declared", ""])
+        mended = [row for row in read_report(folder, "repairs") if int(row["repaired"])]
+        say([*text_table(mended), ""] if mended else [])
         say([f"look at {row['table']}.{row['column']} ({row['rows']} rows): {row['remark']}"
              for row in read_report(folder, "remarks")])  # fmt: skip
         empty = [row for row in read_report(folder, "columns") if int(row["missing"])]

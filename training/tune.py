@@ -14,6 +14,7 @@ from training.bundle import MODELS
 from training.calibrate import uncalibrated
 from training.contract import Floats, Kind, Model, matrix
 from training.metrics import LOWER_IS_BETTER, METRICS, OF_KIND, Ranked
+from training.repairs import ModelPart, built
 from training.splits import Block, Round
 from training.study import SharedStudy
 
@@ -90,7 +91,7 @@ def check_space(search: SearchConfig, model: Part, kind: Kind) -> None:
 def tune(
     within: Round,
     kind: Kind,
-    model: Part,
+    model: ModelPart,
     search: SearchConfig,
     seed: int,
     storage: str | None,
@@ -99,7 +100,7 @@ def tune(
     *,
     join: bool = False,
     beside: AbstractContextManager[None] | None = None,
-) -> tuple[Part, pd.DataFrame]:
+) -> tuple[ModelPart, pd.DataFrame]:
     """The best config on the folds of ``within``, and the table of all trials.
 
     Parameters
@@ -145,7 +146,7 @@ class _Trials:
     """What a study asks for: parameters to try, and what they are worth on the folds."""
 
     def __init__(
-        self, within: Round, kind: Kind, model: Part, search: SearchConfig, seed: int
+        self, within: Round, kind: Kind, model: ModelPart, search: SearchConfig, seed: int
     ) -> None:
         self._within, self._kind, self._model = within, kind, model
         self._search, self._seed = search, seed
@@ -221,8 +222,8 @@ def _of(within: Round, kind: Kind, model: Part, search: SearchConfig, seed: int)
     return fingerprint(blocks, kind, model, search.model_dump(exclude={"trials"}), seed)
 
 
-def _with(model: Part, parameters: Mapping[str, Any]) -> Part:
-    return Part(use=model.use, config={**model.config, **parameters})
+def _with(model: ModelPart, parameters: Mapping[str, Any]) -> ModelPart:
+    return model.model_copy(update={"config": {**model.config, **parameters}})
 
 
 def search_slices(trials: pd.DataFrame, model: Part, search: SearchConfig) -> pd.DataFrame:
@@ -264,7 +265,7 @@ def _importances(complete: pd.DataFrame, model: Part, search: SearchConfig) -> d
 def fitted(part: Part, block: Block, seed: int) -> Model:
     """A model of ``part`` fitted on what may teach ``block``."""
     rows = block.taught
-    model: Model = resolve(MODELS, part)
+    model = built(part)
     y = rows.days if rows.days is not None and "time" in model.answers else rows.y
     model.fit(rows.X, y, weight=block.weights, seed=seed)
     return model

@@ -17,7 +17,7 @@ from features import columns as c
 from features.__main__ import app
 from features.checks import Check, findings, stability_index
 from features.errors import ConfigError, DataError
-from features.quality import read_report
+from features.quality import PAGE, read_report
 from features.settings import Workspace, load_yaml
 from features.store import current
 from features.tables import Stored, build_tables
@@ -74,6 +74,9 @@ LOW = sum(row[c.AMOUNT] < 0 for row in LINES)
         ({"column": "amount_minor", "between": [0, None]}, "failed", f"{LOW} of 20 rows outside"),
         ({"column": "amount_minor", "between": [-300, 1600]}, "passed", "0 of 20 rows outside"),
         ({"column": "amount_minor", "between": [None, 1500]}, "failed", "1 of 20 rows outside"),
+        ({"column": "amount_minor", "outliers": {"by": "iqr", "beyond": 0.4}}, "failed",
+         "2 of 20 rows outside [-205, 1505]"),
+        ({"column": "amount_minor", "outliers": {"by": "z_score"}}, "passed", "0 of 20 rows"),
         ({"column": "product_id", "among": ["A", "B"]}, "failed", "10 of 20 rows with other words"),
         ({"column": "channel", "among": ["web"]}, "passed", "0 of 20 rows with other words"),
         ({"column": "order_id", "matches": "^o[0-9]$"}, "passed", "0 of 20 rows written otherwise"),
@@ -143,11 +146,22 @@ def test_stability_index_of_numbers() -> None:
     assert stability_index(*(pa.chunked_array([pa.nulls(3, pa.int64())]),) * 2) == 0
 
 
+@pytest.mark.parametrize("by", ["iqr", "z_score"])
+def test_outliers_need_a_spread(tmp_path: Path, by: str) -> None:
+    """Where most values are one, every other one would be an outlier: that is said, not counted."""
+    folder = published(tmp_path, "now", [{**row, c.AMOUNT: 5} for row in LINES])
+    check = Check.model_validate({"column": "amount_minor", "outliers": {"by": by}})
+    (found,) = findings("order_lines", {"it": check}, folder, FACTS, None)
+    assert (found.verdict, found.stops) == ("not measured", False)
+    assert "one and the same" in found.measured
+
+
 @pytest.mark.parametrize(
     ("check", "message"),
     [
         ({"column": "price", "not_null": True}, "'price', which is none of its columns"),
         ({"column": "order_id", "between": [0, 1]}, "between needs a number"),
+        ({"column": "order_id", "outliers": {"by": "iqr"}}, "outliers needs a number"),
         ({"column": "quantity", "matches": "x"}, "matches needs a text"),
         ({"column": "product_id", "references": "products.product_id"}, "does not bring"),
         ({"column": "quantity"}, "give exactly one test"),
@@ -159,6 +173,54 @@ def test_checks_that_make_no_sense(place: Workspace, check: dict[str, Any], mess
     """They are refused before anything is read."""
     with pytest.raises(ConfigError, match=message):
         source(place, order_lines__checks={"it": check})
+
+
+# --- what was repaired --------------------------------------------------------------------
+
+
+def test_repaired_values_are_counted(place: Workspace) -> None:
+    """By column, of accepted records: trimmed, cut out, put into upper case, mapped."""
+    records = [
+        raw("500001", "13085.0", code="85048a"),  # cut out of the text; upper case
+        raw("500002", "13085", code=" 85048A "),  # trimmed
+        raw("500003", "13086.0", code="85048"),
+        raw("A50004", "13087.0", code="85048b"),  # filtered: not one of the table
+        raw("500005", "13088.0", "2010-06-09 10:00:00", code="85049", quantity=" 2"),
+    ]
+    stored = built(place, records)
+    rows = {row["column"]: row for row in read_report(stored.published.folder, "repairs")}
+    assert {name: (row["by"], row["repaired"]) for name, row in rows.items()} == {
+        "customer_ref": ("trim extract", "3"), "product_id": ("trim upper", "2"),
+        "quantity": ("trim", "1"),
+    }  # fmt: skip
+    assert {row["records"] for row in rows.values()} == {"4"}
+    page = (stored.published.folder / PAGE).read_text()
+    assert "<h2>Repairs</h2>" in page
+    assert stored.facts["tables"]["order_lines"]["repairs"]["quantity"]["repaired"] == 1
+
+
+def test_words_and_decimal_commas_count_as_repaired(place: Workspace) -> None:
+    """A word that becomes another one, or missing; one that stays is none."""
+    records = [
+        raw(str(500_000 + k), when=f"2010-06-{10 + 3 * k} 10:00:00", price=price, code=code)
+        for k, (price, code) in enumerate(
+            [("1,50", "85048"), ("2", "85049"), ("1.000,00", "85050"), ("3", "85051")]
+        )
+    ]
+    columns = {
+        "product_id.upper": False, "product_id.map": {"85048": "85099", "85049": "85049"},
+        "product_id.unmapped": "missing", "product_id.required": False,
+        "unit_price.decimal_comma": True,
+    }  # fmt: skip
+    changed = {f"order_lines.columns.{name}": value for name, value in columns.items()}
+    rules = {"order_lines.rules.not_a_product.then": "keep",
+             "order_lines.rules.none": {"when": [{"column": "product_id", "missing": True}],
+                                        "then": "filter", "why": "unknown words"}}  # fmt: skip
+    stored = built(place, records, **changed, **rules)
+    rows = {row["column"]: row for row in read_report(stored.published.folder, "repairs")}
+    assert (rows["product_id"]["by"], rows["product_id"]["repaired"]) == ("trim map", "1")
+    assert rows["unit_price"]["repaired"] == "1"
+    assert rows["unit_price"]["records"] == "2"
 
 
 # --- in a build -----------------------------------------------------------------------------

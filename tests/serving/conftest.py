@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from features.schema import FeatureColumn
-from features.settings import Part, Workspace
+from features.settings import Workspace
 from serving import base, release
 from serving.guard import Guard
 from serving.release import Release
@@ -17,6 +17,7 @@ from training import bundle as bundles
 from training.calibrate import Calibrator
 from training.keys import signing_key, verifying_key
 from training.models.gbm import Gbm, GbmConfig
+from training.repairs import ModelPart
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Answer, Bundle
 
@@ -76,7 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         question="Will the customer buy nothing in 90 days?",
         output="churn_probability",
         space="log-odds",
-        model=Part(use="gbm.Gbm", config=model.config.model_dump()),
+        model=ModelPart(use="gbm.Gbm", config=model.config.model_dump()),
         columns=COLUMNS,
         threshold=0.4,
         cutoff="2011-09-10",

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from features.schema import FeatureColumn
-from features.settings import Part
 from serving import base
 from serving.guard import Guard
 from serving.release import Release
@@ -21,6 +20,7 @@ from training.calibrate import Calibrator
 from training.contract import matrix
 from training.keys import signing_key, verifying_key
 from training.models.gbm import Tweedie, TweedieConfig
+from training.repairs import ModelPart
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Answer, Bundle
 
@@ -53,9 +53,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     model.fit(X, y, weight=None, seed=1)
     answer = Answer(
         task="spend", question="How much in 90 days?", kind="amount", output="expected_spend",
-        unit="currency", space=model.space, model=Part(use="gbm.Tweedie", config={"trees": 60}),
-        columns=columns, threshold=None, cutoff="2011-09-10", horizon_days=90, source="random",
-        currency="GBP", run_key="test",
+        unit="currency", space=model.space,
+        model=ModelPart(use="gbm.Tweedie", config={"trees": 60}), columns=columns, threshold=None,
+        cutoff="2011-09-10", horizon_days=90, source="random", currency="GBP", run_key="test",
     )  # fmt: skip
     root = tmp_path_factory.mktemp("amounts")
     made = Bundle(answer, model, Calibrator("factor", {"log": (0.1,)}, 0.2))

@@ -8,10 +8,11 @@ import pandas as pd
 
 from features.cutoffs import Moments
 from features.schema import FeatureColumn
-from features.settings import Part, resolve
+from features.settings import resolve
 from training.bundle import MODELS
 from training.calibrate import Calibrator
 from training.contract import Floats
+from training.repairs import ModelPart
 from training.rows import Rows
 from training.splits import Splits
 from training.supervised.bundle import Answer, Bundle
@@ -92,7 +93,7 @@ def declared(names: Sequence[str] = COLUMNS) -> tuple[FeatureColumn, ...]:
 
 def bundle(use: str = "gbm.Gbm", seed: int = 0, **config: object) -> tuple[Bundle, Floats]:
     """A fitted bundle that was never written, and rows to ask it about."""
-    part = Part(use=use, config=dict(config))
+    part = ModelPart(use=use, config=dict(config))
     model = resolve(MODELS, part)
     X, y, _ = customers(300, seed)
     model.fit(X, y, weight=None, seed=seed)

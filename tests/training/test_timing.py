@@ -24,6 +24,7 @@ from training.details.timing import EventTiming, EventTimingConfig, day_of, mean
 from training.evaluate import judge
 from training.models.hazards import Hazards, HazardsConfig
 from training.pipeline import TASKS
+from training.repairs import ModelPart
 from training.rows import Rows
 from training.supervised import points
 from training.supervised.bundle import Answer, Bundle
@@ -365,7 +366,7 @@ def bundle(model: Hazards, **config: Any) -> tuple[Bundle, Floats]:
     )
     answer = Answer(
         task="timing", question="Will it come within 90 days?", output="chance", space=model.space,
-        model=Part(use="hazards.Hazards", config=model.config.model_dump()), columns=columns,
+        model=ModelPart(use="hazards.Hazards", config=model.config.model_dump()), columns=columns,
         threshold=0.5, details=Part(use="timing.EventTiming", config=details.config.model_dump()),
         told=details.declared, cutoff="2025-02-04", horizon_days=90, source="invented",
         currency="EUR", run_key="test",

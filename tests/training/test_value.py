@@ -29,6 +29,7 @@ from training.models.hybrid import Hybrid, HybridConfig
 from training.models.published_value import PublishedValue, PublishedValueConfig
 from training.models.shapley import shapley
 from training.models.two_part import TwoPart, TwoPartConfig
+from training.repairs import ModelPart
 from training.supervised.bundle import Answer, Bundle, parse, write
 from training.supervised.value_coherence import Churn, beside_churn, contradictions, section
 from training.tasks.clv import Clv, ClvConfig
@@ -459,7 +460,8 @@ def bundle() -> tuple[Bundle, Floats]:
     answer = Answer(
         task="clv", question="How much?", kind="amount", output="spend_next_90d", unit="currency",
         space=made.space, columns=declared(made.columns), threshold=None, cutoff="2024-06-01",
-        model=Part(use="hybrid.Hybrid", config=made.config.model_dump()), told=details.declared,
+        model=ModelPart(use="hybrid.Hybrid", config=made.config.model_dump()),
+        told=details.declared,
         details=Part(use="value.CustomerValue", config=details.config.model_dump(mode="json")),
         horizon_days=90, source="simulated", currency="EUR", run_key="run",
     )  # fmt: skip

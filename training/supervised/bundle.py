@@ -19,10 +19,12 @@ from features.schema import FeatureColumn
 from features.settings import Part, resolve
 from training import categories
 from training.arrays import packed, unpacked
-from training.bundle import ANSWER, MODELS, Facts, Recorded, Shown, Typed, write_files
+from training.bundle import ANSWER, Facts, Recorded, Shown, Typed, write_files
 from training.calibrate import Calibrator, with_shift
 from training.contract import Explanation, Floats, Model, matrix, reasons
 from training.details import DETAILS, Detail, Details, Factors
+from training.repairs import COLUMN as REPAIRED
+from training.repairs import ModelPart, Repaired, built
 from training.supervised import themes
 from training.supervised.levers import Levers
 from training.supervised.sets import COLUMN, Sets
@@ -46,7 +48,7 @@ class Answer(Facts):
     """What the calibrated number is measured in; ``currency`` is the one of the facts."""
     space: str
     """What the explained score is measured in."""
-    model: Part
+    model: ModelPart
     columns: tuple[FeatureColumn, ...]
     threshold: float | None
     """Probability from which a customer counts as positive; None for amounts."""
@@ -142,6 +144,8 @@ class Bundle:
             told[COLUMN] = self.answer.sets.words(answers)
         if self.answer.tiers is not None:
             told[TIER] = self.answer.tiers.words(answers)
+        if isinstance(self.model, Repaired):
+            told[REPAIRED] = self.model.words(X)
         return told
 
     def factors(self, X: Floats, answers: Floats, scores: Floats) -> Factors | None:
@@ -282,7 +286,7 @@ def write(bundle: Bundle, golden_rows: Floats, folder: Path, private: Ed25519Pri
 def parse(files: Mapping[str, bytes], digest: str) -> Bundle:
     """The loaded answer, from verified bytes."""
     answer = Answer(**json.loads(files[ANSWER]))
-    model: Model = resolve(MODELS, answer.model)
+    model = built(answer.model)
     model.load(files, [column.name for column in answer.columns])
     details: Details | None = resolve(DETAILS, answer.details) if answer.details else None
     if details is not None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from features.cutoffs import Snapshots
-from features.settings import Part, resolve
+from features.settings import resolve
 from training import event_plots, explanation_plots, plots, value_plots
 from training.bundle import MODELS
 from training.card import (
@@ -24,6 +24,7 @@ from training.evaluate import ALARM, CENTRE, SLICE_METRICS
 from training.gates import CANDIDATE
 from training.metrics import LOWER_IS_BETTER
 from training.plots import Drawn
+from training.repairs import COLUMN, TABLE, ModelPart
 from training.report import Section, pairs
 from training.supervised import (
     changes,
@@ -64,6 +65,7 @@ def sections(case: SupervisedCase) -> list[Section]:
         *(timing_report.sections(case.timing) if case.timing else ()),
         _learning(case),
         _parameters(case),
+        *_repairs(case),
         _calibration(case),
         _calibration_choice(case),
         *decide_report.sections(case),
@@ -206,7 +208,7 @@ def _searched(case: SupervisedCase) -> Drawn:
 
 
 def _parameters(case: SupervisedCase) -> Section:
-    part = Part(**case.facts["parts"][CANDIDATE])
+    part = ModelPart(**case.facts["parts"][CANDIDATE])
     values = {
         **resolve(MODELS, part).config.model_dump(),
         "calibration": case.facts["calibrators"][CANDIDATE],
@@ -217,6 +219,20 @@ def _parameters(case: SupervisedCase) -> Section:
         ),
     }
     return Section("Parameters", [f"{part.use}, seed {case.plan.config.seed}."], pairs(values))
+
+
+def _repairs(case: SupervisedCase) -> list[Section]:
+    """Where the YAML declares repairs: what was learned for them, and how many values they met."""
+    path = case.learned.folder / TABLE
+    if not path.is_file():
+        return []
+    table = pd.read_csv(path)
+    text = (
+        "Learned from the rows that taught the shipped model and no others. The model is told by a "
+        "mark of its own which values were repaired; an answer names them in its column "
+        f"`{COLUMN}`. Explanations show values as they came."
+    )
+    return [Section("Repairs", [text], table, files={"repairs": table})]
 
 
 def _calibration(case: SupervisedCase) -> Section:

@@ -108,7 +108,11 @@ def signature(made: Bundle, champion: Loaded | None) -> pd.DataFrame:
 
 def _learned(bundle: Loaded) -> dict[str, str]:
     a = bundle.answer
-    model = {"model": a.model.use, **a.model.config} if isinstance(bundle, Bundle) else {}  # type: ignore[attr-defined]
+    model: dict[str, object] = {}
+    if isinstance(bundle, Bundle):
+        part = bundle.answer.model
+        repaired = {f"repairs.{name}": k.model_dump() for name, k in part.repairs.items()}
+        model = {"model": part.use, **part.config, **repaired}
     told = {"source": a.source, "test cutoff": a.cutoff, "horizon_days": a.horizon_days, **model}
     return {name: str(value) for name, value in told.items()}
 

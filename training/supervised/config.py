@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from features.settings import Part
 from training.calibrate import CalibrateConfig
 from training.contract import Task
 from training.gates import CANDIDATE
 from training.pipeline import Pipeline, Plan
+from training.repairs import ModelPart
 from training.supervised.decide import DecideConfig
 from training.supervised.learn import baseline_names
 from training.supervised.levers import LeversConfig
@@ -20,8 +20,8 @@ from training.tune import SearchConfig
 class SupervisedConfig(Pipeline):
     """A pipeline YAML of a supervised question: its answer, and how it is learned."""
 
-    model: Part
-    baselines: tuple[Part, ...] = Field(min_length=1)
+    model: ModelPart
+    baselines: tuple[ModelPart, ...] = Field(min_length=1)
     """Always run and shown; the first is the declared baseline that gates speak of."""
     half_life_days: float | None = Field(default=None, gt=0)
     """Rows that teach count half as much for each so many days that their cutoff lies before the

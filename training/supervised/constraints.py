@@ -5,14 +5,14 @@ from typing import Any
 
 from features.errors import ConfigError
 from features.schema import FeatureColumn
-from features.settings import Part
 from training.contract import Task
+from training.repairs import ModelPart
 
 FIELD, ASKED = "monotone_constraints", "catalogue"
 SIGN = {"more": 1, "less": -1}
 
 
-def held_to_catalogue(part: Part, columns: Sequence[FeatureColumn], task: Task) -> Part:
+def held_to_catalogue(part: ModelPart, columns: Sequence[FeatureColumn], task: Task) -> ModelPart:
     """``part``, and the parts that it is made of, with the columns in place of ``catalogue``.
 
     Raises
@@ -29,8 +29,19 @@ def held_to_catalogue(part: Part, columns: Sequence[FeatureColumn], task: Task) 
             f"{part.use}: {FIELD}: {ASKED} does not fit the question {task.name!r}: {why}; "
             "name columns with 1 or -1, or leave it out"
         )
-    config: dict[str, Any] = _put(part.config, signs)
-    return Part(use=part.use, config=config)
+    return part.model_copy(update={"config": _put(part.config, signs)})
+
+
+def unheld(part: ModelPart, columns: Sequence[FeatureColumn]) -> list[str]:
+    """Repairs of ``part`` whose marks would move its score against the constraints of a column."""
+    said = part.config.get(FIELD) or {}
+    held = {k.name for k in columns if k.buying} if _asks(part.config) else set(said)
+    return [
+        f"{part.use}: repairs.{name}: {FIELD} could not hold the mark of its outliers; impute "
+        "alone, or free the column"
+        for name, repair in part.repairs.items()
+        if repair.outliers is not None and name in held
+    ]
 
 
 def _asks(config: Any) -> bool:

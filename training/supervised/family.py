@@ -3,18 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+from features.compute import declared
 from features.cutoffs import Snapshots
 from features.errors import ConfigError
 from features.progress import Progress
 from features.settings import Workspace, resolve
+from features.snapshot import feature_sets
 from features.store import Published
 from training.bundle import MODELS, Loaded
 from training.details import DETAILS, Details
 from training.gates import MEASURED, check_gates
 from training.metrics import OF_KIND
 from training.pipeline import Prepared, spelled
+from training.repairs import misfits
 from training.supervised import points
 from training.supervised.config import SupervisedConfig, SupervisedPlan
+from training.supervised.constraints import unheld
+from training.supervised.fairness import put_aside
 from training.supervised.pack import write_pack
 from training.supervised.stages import STAGES, learn_all
 from training.tune import check_space
@@ -50,6 +55,7 @@ class Supervised:
             problems = details.problems(resolve(MODELS, config.model))
             if problems:
                 raise ConfigError.listing(f"{plan.path}: the model does not tell enough", problems)
+        _check_repairs(plan)
         days = plan.task.points_days
         if days and isinstance(config.cutoffs, Snapshots):
             raise ConfigError(f"{plan.path}: cutoffs.snapshots: a question of when needs a clock")
@@ -98,6 +104,22 @@ class Supervised:
     ) -> dict[str, Any]:
         """The review pack: candidate beside baselines and champion on the same rows."""
         return write_pack(place, plan, prepared, learned, champion, folder)
+
+
+def _check_repairs(plan: SupervisedPlan) -> None:
+    """Refuse repairs of columns that there are not, or that do not suit them."""
+    parts = (plan.config.model, *plan.config.baselines)
+    columns = put_aside(declared(feature_sets(plan.config)), plan.config.audit)
+    problems = [
+        problem for part in parts for problem in (*misfits(part, columns), *unheld(part, columns))
+    ]
+    if plan.task.details and any(part.repairs for part in parts):
+        problems.append(
+            f"{plan.config.task.use} tells more than one number, by models that read rows as they "
+            "are: leave repairs out"
+        )
+    if problems:
+        raise ConfigError.listing(f"{plan.path}: repairs that do not fit", problems)
 
 
 FAMILY = Supervised()

@@ -28,6 +28,7 @@ from training.evaluate import names_of
 from training.gates import CANDIDATE
 from training.keys import signing_key
 from training.metrics import best_threshold
+from training.repairs import TABLE, Repaired
 from training.rows import Rows
 from training.splits import Block, Division, Round
 from training.supervised.bundle import Answer, Bundle, write
@@ -259,6 +260,9 @@ def write_learned(
         )
         learned.folds.assign(answer=name).to_csv(folder / f"folds.{name}.csv", index=False)
     scores, taught = candidate.model.score(explained.values), splits.shipped.last.taught
+    if isinstance(candidate.model, Repaired):
+        found = candidate.model.counted({"taught": taught.X, "shown": shown.X})
+        found.to_csv(folder / TABLE, index=False)
     return {
         "digest": digest,
         "thresholds": {name: learned.threshold for name, learned in answers.items()},

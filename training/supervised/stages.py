@@ -10,7 +10,7 @@ import pandas as pd
 from features import columns as c
 from features.cutoffs import Snapshots
 from features.progress import Progress
-from features.settings import Part, Workspace
+from features.settings import Workspace
 from features.snapshot import read_features, read_schema
 from features.store import Published, publish
 from training.calibrate import uncalibrated
@@ -18,6 +18,7 @@ from training.contract import matrix
 from training.crossed import cross
 from training.gates import CANDIDATE
 from training.pipeline import Prepared
+from training.repairs import ModelPart, Repaired
 from training.splits import Division, Round, Splits, split
 from training.study import storage_url
 from training.supervised import changes, fairness, points, stale, tuned
@@ -82,7 +83,8 @@ def _named(config: SupervisedConfig) -> set[str]:
                 yield from texts(inner)
 
     parts = (config.model, *config.baselines)
-    return {text for part in parts for text in texts(part.config) if "__" in text}
+    asked = {text for part in parts for text in texts(part.config) if "__" in text}
+    return asked | {name for part in parts for name in part.repairs}
 
 
 def telling(features: pd.DataFrame, plan: SupervisedPlan) -> pd.DataFrame:
@@ -134,7 +136,7 @@ class _Stages:
         with self.progress.stage("fit"):
             return self._fitted(splits, model, part, baselines)
 
-    def _searched(self, splits: Division, model: Part) -> Part:
+    def _searched(self, splits: Division, model: ModelPart) -> ModelPart:
         """The model with the parameters that the search found."""
         config, study = self.plan.config, _study(self.place, self.key)
         study.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +149,11 @@ class _Stages:
         return part
 
     def _fitted(
-        self, splits: Division, model: Part, part: Part, baselines: Mapping[str, Part]
+        self,
+        splits: Division,
+        model: ModelPart,
+        part: ModelPart,
+        baselines: Mapping[str, ModelPart],
     ) -> dict[str, Any]:
         """Candidate and baselines, learned for what is shipped and for each part that is judged."""
         config = self.plan.config
@@ -185,7 +191,11 @@ class _Stages:
         return report
 
     def _learned(
-        self, within: Round, part: Part, baselines: Mapping[str, Part], report: Callable[[], None]
+        self,
+        within: Round,
+        part: ModelPart,
+        baselines: Mapping[str, ModelPart],
+        report: Callable[[], None],
     ) -> dict[str, Learned]:
         """Every answer; what tells more than the answer is learned of the candidate alone."""
         config, task = self.plan.config, self.plan.task
@@ -207,10 +217,10 @@ class _Stages:
     def _over_time(
         self,
         splits: Splits,
-        model: Part,
-        part: Part,
+        model: ModelPart,
+        part: ModelPart,
         answers: Mapping[str, Learned],
-        baselines: Mapping[str, Part],
+        baselines: Mapping[str, ModelPart],
         report: Callable[[], None],
     ) -> None:
         """What only a clock can tell: by each day, how answers age, what tuning was worth."""
@@ -230,7 +240,7 @@ class _Stages:
             scores = written.score(matrix(splits.test.X, written.columns))
             tuned.write(folder, uncalibrated(scores, task.kind))
 
-    def _answer(self, splits: Division, part: Part, learned: Learned) -> Answer:
+    def _answer(self, splits: Division, part: ModelPart, learned: Learned) -> Answer:
         config, task, source = self.plan.config, self.plan.task, self.plan.source
         schema = {column.name: column for column in splits.columns}
         return Answer(
@@ -248,6 +258,7 @@ class _Stages:
                 *(learned.details.declared if learned.details else ()),
                 *((learned.sets.column(),) if learned.sets else ()),
                 *((learned.tiers.column(),) if learned.tiers else ()),
+                *((learned.model.column(),) if isinstance(learned.model, Repaired) else ()),
             ),
             sets=learned.sets,
             tiers=learned.tiers,
@@ -261,7 +272,7 @@ class _Stages:
         )
 
 
-def _held(plan: SupervisedPlan, splits: Division, *parts: Part) -> list[Part]:
+def _held(plan: SupervisedPlan, splits: Division, *parts: ModelPart) -> list[ModelPart]:
     """The parts with the columns that the catalogue puts into their configs."""
     return [held_to_catalogue(part, splits.columns, plan.task) for part in parts]
 
