@@ -47,6 +47,13 @@ class Passes:
 
     def at(self, cutoffs: Sequence[datetime]) -> pa.Table:
         """The feature table from ``cutoffs``; see :func:`features.compute.compute`."""
+        return self.computed(cutoffs)()
+
+    def computed(self, cutoffs: Sequence[datetime]) -> Callable[[], pa.Table]:
+        """The same in two steps: what is returned checks the table and puts it in order.
+
+        The engine is done then, and free for the next pass.
+        """
         make(self._backend, MOMENTS, times(self._backend, c.CUTOFF, cutoffs))
         if self._made is not None:
             return self._run([step for step in self._steps if step[0] in self._changing])
@@ -63,9 +70,9 @@ class Passes:
 
     def again(self) -> pa.Table:
         """The feature table from the same cutoffs, after the rows of the tables changed."""
-        return self._run(self._steps)
+        return self._run(self._steps)()
 
-    def _run(self, steps: Iterable[tuple[str, str]]) -> pa.Table:
+    def _run(self, steps: Iterable[tuple[str, str]]) -> Callable[[], pa.Table]:
         assert self._made is not None
         for name, statement in steps:
             make(self._backend, name, statement)
@@ -74,7 +81,7 @@ class Passes:
             for mark, base in self._made.bases().items()
         }
         rows = {mark: count[0][0].as_py() for mark, count in counts.items()}
-        return checked(answer(self._backend, self._query), self._made, rows)
+        return partial(checked, answer(self._backend, self._query), self._made, rows)
 
     def _keep(
         self, engine: ThreadPoolExecutor, running: list[Future[None]], name: str, table: ir.Table

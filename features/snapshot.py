@@ -7,7 +7,7 @@ feature table is a folder of links to its parts.
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -33,8 +33,11 @@ from features.store import Published, publish, published
 from features.tables import Stored
 
 SETS = "features.sets"
-ROWS_A_PASS = 100_000_000
-"""Cutoffs times rows of the largest table that one pass may look at: bounds its memory."""
+ROWS_A_PASS = 25_000_000
+"""Cutoffs times rows of the largest table that one pass may look at: bounds its memory.
+
+Two passes take less time than one of twice the size: memory used before is at hand.
+"""
 
 
 class FeaturePart(Part):
@@ -186,27 +189,37 @@ def _parts(
     step = max(1, ROWS_A_PASS // max(stored.largest, 1))
     if missing:
         chunks = [missing[start : start + step] for start in range(0, len(missing), step)]
-        writing: dict[datetime, Future[Published]] = {}
-        with (
-            stored.open(plan.sample, plan.engine) as tables,
-            ThreadPoolExecutor(available_threads()) as pool,
-        ):
+        with stored.open(plan.sample, plan.engine) as tables, ThreadPoolExecutor(1) as beside:
             passes = Passes(tables.backend, tables.asof, sets)
+            written: Future[dict[datetime, Published]] = beside.submit(dict)
             for chosen in [group for chunk in chunks for group in tables.passes(chunk)]:
                 if tables.merging:  # who is who, and so every statement, depends on the cutoff
                     passes = Passes(tables.backend, tables.asof, sets)
-                table = passes.at(chosen)
-                # One pass is written while the next is computed, and not more than one.
-                parts |= {t: written.result() for t, written in writing.items()}
-                writing = {
-                    t: pool.submit(
-                        publish, root, keys[t],
-                        partial(_write_part, table=table, cutoff=t, sets=sets),
-                    )
-                    for t in chosen
-                }  # fmt: skip
-            parts |= {t: written.result() for t, written in writing.items()}
+                computed = passes.computed(chosen)
+                # One pass is checked and written while the next is computed, and not more than one.
+                parts |= written.result()
+                written = beside.submit(
+                    _write_parts, root, {t: keys[t] for t in chosen}, computed, sets
+                )
+            parts |= written.result()
     return {t: part for t, part in parts.items() if part is not None}
+
+
+def _write_parts(
+    root: Path,
+    keys: Mapping[datetime, str],
+    computed: Callable[[], pa.Table],
+    sets: Sequence[FeatureSet],
+) -> dict[datetime, Published]:
+    table = computed()
+    with ThreadPoolExecutor(available_threads()) as pool:
+        writing = {
+            t: pool.submit(
+                publish, root, key, partial(_write_part, table=table, cutoff=t, sets=sets)
+            )
+            for t, key in keys.items()
+        }
+    return {t: part.result() for t, part in writing.items()}
 
 
 def _write_part(

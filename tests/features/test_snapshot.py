@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features import columns as c
-from features import snapshot
-from features.compute import Chosen, arrow_schema, compute, declared
+from features import passes, snapshot
+from features.compute import Chosen, arrow_schema, checked, compute, declared
 from features.cutoffs import Cutoffs
 from features.errors import ConfigError, DataError
 from features.identity import KEY_FILE
@@ -412,13 +412,13 @@ def test_one_more_cutoff_computes_that_one_alone(
     stored = built(place, RECORDS)
     features(place, stored, PLAN)
     asked: list[datetime] = []
-    at = Passes.at
+    computed = Passes.computed
 
-    def counted(self: Passes, cutoffs: Sequence[datetime]) -> pa.Table:
+    def counted(self: Passes, cutoffs: Sequence[datetime]) -> Callable[[], pa.Table]:
         asked.extend(cutoffs)
-        return at(self, cutoffs)
+        return computed(self, cutoffs)
 
-    monkeypatch.setattr(Passes, "at", counted)
+    monkeypatch.setattr(Passes, "computed", counted)
     test = PLAN.cutoffs.model_copy(update={"test": "end-9d"})
     later = features(place, stored, PLAN.model_copy(update={"cutoffs": test}))
     assert asked == [stored.end - 9 * DAY]
@@ -435,6 +435,28 @@ def test_cutoffs_of_several_passes_are_those_of_one(
     monkeypatch.setattr(snapshot, "ROWS_A_PASS", 1)
     other = place.model_copy(update={"store": place.store / "again"})
     assert features(other, stored, PLAN).content == whole.content
+
+
+@pytest.mark.usefixtures("reader_here")
+def test_a_pass_that_breaks_its_word_is_not_published(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass is checked while the next is computed; what came before the broken one stays."""
+    stored = built(place, RECORDS)
+    monkeypatch.setattr(snapshot, "ROWS_A_PASS", 1)
+    tables: list[pa.Table] = []
+
+    def broken(result: pa.Table, *made: Any) -> pa.Table:
+        tables.append(result)
+        if len(tables) == 2:
+            raise DataError("the second pass breaks its word")
+        return checked(result, *made)
+
+    monkeypatch.setattr(passes, "checked", broken)
+    with pytest.raises(DataError, match="the second pass"):
+        features(place, stored, PLAN)
+    assert len([*place.store.glob("features/*/parts/*/manifest.json")]) == 1
+    assert not [*place.store.glob("features/*/*/manifest.json")]
 
 
 @pytest.mark.usefixtures("reader_here")
