@@ -5,6 +5,7 @@ time, who fits into the processor's cache as a shard of them would not.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numba
@@ -44,7 +45,7 @@ class Written:
     def mark(self, offered: np.ndarray, owned: np.ndarray, k: int, chosen: np.ndarray) -> None:
         """See :class:`Scores`."""
         among, rows = np.flatnonzero(offered).astype(np.uint32), self.table
-        if not rows.strides[0]:
+        if len(rows) > 1 and not rows.strides[0]:
             # Of what all have in common only so much can be anybody's: nobody owns more.
             rows = rows[:1]
             most = k + int(owned.sum(axis=1).max(initial=0))
@@ -70,7 +71,7 @@ class Sums:
     @classmethod
     def own(cls, weights: sp.csr_matrix) -> "Sums":
         """Each item speaks for itself alone."""
-        return cls(weights, sp.identity(weights.shape[1], format="csr"))
+        return cls(weights, _themselves(weights.shape[1]))
 
     def plus(self, common: Floats) -> "Sums":
         """With what is added for everybody, shape (n_items,)."""
@@ -115,6 +116,12 @@ class Summed:
     def score(self, past: Histories) -> Floats:
         """Scores of every item, shape (n_customers, n_items)."""
         return self.sums(past).dense()
+
+
+@lru_cache(maxsize=4)
+def _themselves(n_items: int) -> sp.csr_matrix:
+    """Links from each item to itself; a request would spend most of its time to make them."""
+    return sp.identity(n_items, format="csr")
 
 
 @numba.njit(nogil=True)
