@@ -19,7 +19,8 @@ from tests.training.samples import customers
 from training.contract import Floats
 from training.models import trees as module
 from training.models.gbm import Gbm, GbmConfig
-from training.models.trees import Trees, Unsupported, tables
+from training.models.trees import Trees, Unsupported, leaves, tables
+from training.models.trees.leaves import MOST, Leaves
 from training.models.trees.nodes import ARRAYS, Nodes
 from training.models.trees.tables import Tables
 
@@ -54,9 +55,10 @@ def margins(booster: xgboost.Booster, X: Floats) -> Floats:
 
 
 def assert_same(booster: xgboost.Booster, X: Floats) -> None:
-    """Margins to the bit; base and contributions to float32 rounding; and they add up."""
+    """Margins to the bit, few rows and many; base and contributions to float32 rounding, a sum."""
     trees, expected = Trees(booster), margins(booster, X)
     assert np.array_equal(trees.score(X), expected)
+    assert np.array_equal(trees.score(X[: module.FEW - 1]), expected[: module.FEW - 1])
     reference = booster.predict(xgboost.DMatrix(X), pred_contribs=True).astype(np.float64)
     base, found = trees.explain(X)
     scale = max(1.0, float(np.abs(reference).max()))
@@ -120,7 +122,7 @@ def test_any_batch_gives_the_same_bits() -> None:
     X = rows(2 * module.ROWS + 77, 8, seed=2)
     trees = Trees(boosted(X, 30, max_depth=6))
     scores, (base, contributions) = trees.score(X), trees.explain(X)
-    for size in (1, 7, module.ROWS - 1, module.ROWS + 1):
+    for size in (1, 7, module.FEW, module.ROWS - 1, module.ROWS + 1):
         cuts = range(0, len(X) if size > 1 else 60, size)
         parts = [trees.explain(X[at : at + size]) for at in cuts]
         joined = np.concatenate([part for _, part in parts])
@@ -140,8 +142,35 @@ def test_any_batch_gives_the_same_bits() -> None:
     assert trees.score(X[:0]).shape == (0,)
     assert trees.explain(X[:0])[1].shape == (0, 8)
     assert len(module._walk.signatures) == 1
+    assert len(leaves._strike.signatures) == 1
     # The tests against the definition compile a second form, for tables in float64.
     assert len(tables._add.signatures) <= 2
+
+
+@settings(max_examples=40)
+@given(depth=st.integers(0, 9), seed=st.integers(0, 2**20))
+def test_struck_leaves_are_those_of_the_walk(depth: int, seed: int) -> None:
+    """Up to 64 leaves, the whole word among them; more are left to the walk."""
+    rng = np.random.default_rng(seed)
+    forest = [grown(rng, depth, 3) for _ in range(4)]
+    if depth == 6:
+        forest.append(grown(rng, 6, 3, least=6))
+    nodes = Nodes.of(forest, 3)
+    made = Leaves.of(nodes)
+    largest = max(np.bincount(nodes.tree[~nodes.split]))
+    assert (made is None) == (largest > MOST)
+    if made is None:
+        return
+    X = rng.normal(size=(50, 3)).astype(np.float32)
+    X[rng.random(X.shape) < 0.3] = np.nan
+    out = np.zeros(50, np.float32)
+    made.add(np.ascontiguousarray(X.T), out)
+    every = frozenset(range(3))
+    for row, found in zip(X, out, strict=True):
+        total = np.float32(0)
+        for tree in forest:
+            total += np.float32(worth(tree, row, every))
+        assert found == total
 
 
 def test_leaves_alone() -> None:
@@ -158,13 +187,16 @@ def test_leaves_alone() -> None:
 # --- against the definition -------------------------------------------------------------------
 
 
-def grown(rng: np.random.Generator, depth: int, columns: int) -> dict[str, Any]:
-    """A random tree in XGBoost's arrays; few columns, so that paths repeat them."""
+def grown(rng: np.random.Generator, depth: int, columns: int, least: int = 1) -> dict[str, Any]:
+    """A random tree in XGBoost's arrays; few columns, so that paths repeat them.
+
+    No leaf lies above the level ``least``.
+    """
     tree: dict[str, Any] = {key: [] for key in ARRAYS}
 
     def grow(left: int, cover: float) -> int:
         at = len(tree["left_children"])
-        leaf = left == 0 or (at > 0 and rng.random() < 0.2)
+        leaf = left == 0 or (depth - left >= least and rng.random() < 0.2)
         value = float(np.float32(rng.normal()))
         column, default_left = int(rng.integers(columns)), int(rng.integers(2))
         entries = (-1, -1, 0 if leaf else column, value, default_left, cover)

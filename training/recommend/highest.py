@@ -1,8 +1,17 @@
-"""The highest of a stream of numbers."""
+"""The highest of many numbers."""
+
+from typing import Any
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 from training.contract import Floats
+
+Ints = NDArray[np.int64]
+
+GAPS = (1750, 701, 301, 132, 57, 23, 10, 4, 1)
+"""Ciura (2001), "Best increments for the average case of shellsort"."""
 
 
 @numba.njit(nogil=True)
@@ -30,3 +39,28 @@ def push(heap: Floats, held: int, value: float) -> int:
         at = low
     heap[at] = value
     return held
+
+
+@numba.njit(nogil=True)
+def ranks(value: NDArray[Any], start: Ints) -> Ints:
+    """The place of each value in its group, highest first; of equal ones the first comes first.
+
+    Group ``g`` is ``value[start[g] : start[g + 1]]``.
+    """
+    made = np.empty(len(value), np.int64)
+    for g in range(len(start) - 1):
+        own = value[start[g] : start[g + 1]]
+        order = np.arange(len(own))
+        for gap in GAPS:
+            for end in range(gap, len(own)):
+                one, at = order[end], end
+                while at >= gap:
+                    other = order[at - gap]
+                    if own[other] > own[one] or (own[other] == own[one] and other < one):
+                        break
+                    order[at] = other
+                    at -= gap
+                order[at] = one
+        for rank in range(len(own)):
+            made[start[g] + order[rank]] = rank
+    return made

@@ -11,7 +11,9 @@ import numpy as np
 
 from training.contract import Floats
 from training.recommend.catalogue import YEAR, Attributes, Demand
+from training.recommend.highest import ranks
 from training.recommend.histories import Histories, Ints
+from training.recommend.scores import Scores
 
 Singles = np.ndarray
 
@@ -64,7 +66,7 @@ def columns(makers: Sequence[str]) -> tuple[str, ...]:
 
 def describe(
     past: Histories,
-    scores: Mapping[str, Floats],
+    scores: Mapping[str, Scores],
     chosen: np.ndarray,
     demand: Demand,
     attributes: Attributes,
@@ -88,14 +90,10 @@ def describe(
     put(habits[customer])
     put(item_columns(demand, horizon_days)[item])
     put(_cross(past, habits, demand, attributes, customer, item))
-    start = np.searchsorted(customer, np.arange(len(past)))
-    owner = customer.astype(np.min_scalar_type(len(past)))  # of few bits, sorted by counting
+    start = np.searchsorted(customer, np.arange(len(past) + 1))
     for score in scores.values():
-        value = np.asarray(score[customer, item], np.float32)
-        order = np.lexsort((-value, owner))
-        rank = np.empty(len(value), np.int64)
-        rank[order] = np.arange(len(value))
-        put(np.column_stack([value, rank - start[customer]]))
+        value = score.at(customer, item)
+        put(np.column_stack([value, ranks(value, start)]))
     return Candidates(customer, item, bought, X, len(past))
 
 

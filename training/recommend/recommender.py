@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from training.contract import Floats
+from training.recommend.highest import ranks
 from training.recommend.histories import Histories, Ints
 from training.recommend.makers.linear import Linear
 from training.recommend.ranker import Ranker, Taught
@@ -90,13 +91,14 @@ class Recommender:
 
 
 def first(customer: Ints, item: Ints, score: Floats, n_customers: int, k: int) -> Ints:
-    """The ``k`` best of each customer's pairs, shape (n_customers, k); equal scores by item."""
-    order = np.lexsort((item, -score, customer))
-    owner = customer[order]
-    place = np.arange(len(order)) - np.searchsorted(owner, owner)
+    """The ``k`` best of each customer's pairs, shape (n_customers, k); equal scores by item.
+
+    Pairs ascend by customer and item.
+    """
+    place = ranks(score, np.searchsorted(customer, np.arange(n_customers + 1)))
     kept = place < k
     made = np.full((n_customers, k), -1, np.int64)
-    made[owner[kept], place[kept]] = item[order][kept]
+    made[customer[kept], place[kept]] = item[kept]
     return made
 
 

@@ -7,12 +7,12 @@ from pydantic import Field
 
 from features.errors import ConfigError
 from features.settings import Part, Strict, resolve
-from training.contract import Floats
 from training.recommend.catalogue import Attributes, Demand, demand
 from training.recommend.choose import choose
 from training.recommend.histories import Histories
 from training.recommend.makers import HOME, Shippable, Shop
 from training.recommend.pairs import Candidates, columns, describe
+from training.recommend.scores import Scores, Summed, Written
 
 CELLS = 5_000_000
 """Customers of a shard times items are no more: each maker scores them all."""
@@ -76,9 +76,12 @@ class Shelf:
         """How many customers are worked on together."""
         return max(1, min(self.config.shard, CELLS // max(len(self.attributes.products), 1)))
 
-    def scores(self, past: Histories) -> dict[str, Floats]:
-        """What each maker says, shape (n_customers, n_items)."""
-        return {name: maker.score(past) for name, maker in self.makers.items()}
+    def scores(self, past: Histories) -> dict[str, Scores]:
+        """What each maker says of every item."""
+        return {
+            name: maker.sums(past) if isinstance(maker, Summed) else Written(maker.score(past))
+            for name, maker in self.makers.items()
+        }
 
     def candidates(self, past: Histories, also: np.ndarray | None = None) -> Candidates:
         """The pairs worth ranking with their rows; for one shard of customers.

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,8 +11,10 @@ from features.errors import DataError
 from tests.training.recommend.worlds import DAYS, HORIZON, Shop, histories, shelf_of
 from training.recommend.audience import audience, everyone
 from training.recommend.choose import choose
+from training.recommend.highest import ranks
 from training.recommend.ranker import LOGISTIC, Ranker, RankerConfig
 from training.recommend.recommender import RANKERS, Recommender, teach
+from training.recommend.scores import Sums, Written
 
 
 def _highest(score: np.ndarray, open_: np.ndarray, k: int) -> np.ndarray:
@@ -28,17 +31,49 @@ def test_candidates_are_the_highest_of_each_maker(seed, each, bought):
     rng = np.random.default_rng(seed)
     past = histories(seed, lines=60)
     shape = (len(past), past.n_items)
+    common = rng.integers(0, 5, past.n_items).astype(float)
+    sums = Sums(
+        sp.random_array((len(past), 7), density=0.5, rng=rng, format="csr"),
+        sp.csr_matrix(rng.integers(-2, 3, (7, past.n_items)).astype(float)),
+    )
     scores = {
-        "ties": rng.integers(-2, 3, shape).astype(float), "plain": rng.normal(size=shape),
-        "for all": np.broadcast_to(rng.random(past.n_items), shape), "mute": np.zeros(shape),
+        "ties": Written(rng.integers(-2, 3, shape).astype(float)),
+        "plain": Written(rng.normal(size=shape)), "mute": Written(np.zeros(shape)),
+        "for all": Written(np.broadcast_to(common, shape)), "sums": sums,
     }  # fmt: skip
     offered = rng.random(past.n_items) < 0.8
     recent = past.matrix(1 / (1.0 + past.age)).toarray()
     expected = _highest(recent, recent > 0, bought) if bought else np.zeros(shape, bool)
     for score in scores.values():
-        expected |= _highest(score, np.broadcast_to(offered, shape), each)
-        expected |= _highest(score, offered & (recent == 0), each)
+        values = score.dense() if isinstance(score, Sums) else score.table
+        expected |= _highest(values, np.broadcast_to(offered, shape), each)
+        expected |= _highest(values, offered & (recent == 0), each)
     assert np.array_equal(choose(past, scores, offered, each, bought), expected & offered)
+
+
+def test_sums_are_a_product():
+    """Written out, and for some pairs alone; own weights and what is added for everybody."""
+    rng = np.random.default_rng(5)
+    weights = sp.random_array((6, 9), density=0.4, rng=rng, format="csr")
+    links = sp.random_array((9, 9), density=0.5, rng=rng, format="csr")
+    common = rng.random(9)
+    customer, item = np.divmod(np.flatnonzero(rng.random(54) < 0.4), 9)
+    for sums, expected in (
+        (Sums(weights, links), weights.toarray() @ links.toarray()),
+        (Sums.own(weights), weights.toarray()),
+        (Sums.own(weights).plus(common), weights.toarray() + common),
+    ):
+        assert np.allclose(sums.dense(), expected, rtol=1e-15)
+        assert np.array_equal(sums.at(customer, item), np.float32(sums.dense()[customer, item]))
+
+
+@given(st.lists(st.lists(st.integers(-3, 3), max_size=60), max_size=5))
+def test_ranks_are_a_stable_sort_of_each_group(groups):
+    """Highest first, of equal ones the first; groups may be empty."""
+    start = np.cumsum([0, *(len(group) for group in groups)])
+    value = np.array([v for group in groups for v in group], np.float32)
+    expected = [np.argsort(np.argsort(-np.array(g, float), kind="stable")) for g in groups]
+    assert np.array_equal(ranks(value, start), np.concatenate([*expected, np.zeros(0)]))
 
 
 @pytest.fixture(scope="module")

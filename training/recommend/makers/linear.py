@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from training.contract import Floats
 from training.recommend.highest import push
 from training.recommend.histories import Histories
+from training.recommend.scores import Summed, Sums
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -24,7 +25,7 @@ BLOCK = 256
 """Items whose links are looked at together: bounds memory."""
 
 
-class Linear:
+class Linear(Summed):
     """What item-to-item makers share: a profile of the customer, and links between items."""
 
     config: Any
@@ -37,15 +38,9 @@ class Linear:
         """Weight of each past item, shape (n_customers, n_items): the root of decayed purchases."""
         return past.decayed(self.config.half_life_days).sqrt()
 
-    def score(self, past: Histories) -> Floats:
-        """Scores of every item, shape (n_customers, n_items)."""
-        profile, links = self.profile(past), self.links
-        made = np.zeros((len(past), links.shape[1]))
-        _product(
-            *(profile.indptr, profile.indices, profile.data),
-            *(links.indptr, links.indices, links.data, made),
-        )
-        return made
+    def sums(self, past: Histories) -> Sums:
+        """The scores of every item."""
+        return Sums(self.profile(past), self.links)
 
     def weights(self, past: Histories) -> Floats:
         """The profile of the one customer of ``past``, shape (n_items,)."""
@@ -77,19 +72,6 @@ class Linear:
         n = len(arrays["indptr"]) - 1
         parts = (arrays["data"].astype(np.float64), arrays["indices"], arrays["indptr"])
         self.links = sp.csr_matrix(parts, shape=(n, n))
-
-
-@numba.njit(nogil=True)
-def _product(
-    start: NDArray[Any], item: NDArray[Any], weight: Floats,
-    link_start: NDArray[Any], to: NDArray[Any], link: Floats, out: Floats,
-) -> None:  # fmt: skip
-    """Add the product of two CSR matrices to ``out``, row by row of the first."""
-    for row in range(out.shape[0]):
-        for a in range(start[row], start[row + 1]):
-            h = item[a]
-            for b in range(link_start[h], link_start[h + 1]):
-                out[row, to[b]] += weight[a] * link[b]
 
 
 def linked(

@@ -11,6 +11,7 @@ from features.settings import Strict
 from training.contract import Floats
 from training.recommend.histories import Histories
 from training.recommend.makers import Shop
+from training.recommend.scores import Summed, Sums
 
 NEVER = 1e9
 """Half-life in days of what is not forgotten."""
@@ -18,7 +19,7 @@ TIES = 1e-6
 """Weight of popularity that decides between equals alone."""
 
 
-class _Habit:
+class _Habit(Summed):
     """Decayed days with a purchase, and a share of the item's popularity."""
 
     config: Any
@@ -32,12 +33,10 @@ class _Habit:
         buyers = shop.demand.buyers_90
         self._popular = self._weight * buyers / max(buyers.max(initial=0.0), 1.0)
 
-    def score(self, past: Histories) -> Floats:
+    def sums(self, past: Histories) -> Sums:
         """Scores of shape (n_customers, n_items)."""
-        own = np.asarray(past.decayed(self._half_life_days).toarray())
-        if self._weight:
-            own += self._popular
-        return own
+        own = Sums.own(past.decayed(self._half_life_days))
+        return own.plus(self._popular) if self._weight else own
 
     def save(self) -> dict[str, NDArray[Any]]:
         """Popularity of the items."""
