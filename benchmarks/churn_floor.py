@@ -278,6 +278,8 @@ def simulated(settings: list[str]) -> None:
         cutoff = pd.read_parquet(learned / "test.parquet")["cutoff"].iloc[0].to_pydatetime()
     world = draw_world(config)
     true = true_churn_probability(world, cutoff, HORIZON.days, "history", kept)
+    # Accounts that were opened for fraud are nobody's: no process says when they order.
+    told = told.loc[told.index.isin(true.index)]
     expected = true.reindex(told.index).to_numpy()
     print(f"simulated retailer, {cutoff:%Y-%m-%d}: {len(told)} customers, true mean probability "
           f"{expected.mean():.4f}, rate {told['label'].mean():.4f}")  # fmt: skip

@@ -195,6 +195,7 @@ def report(days: int, mine: pd.DataFrame, y: pd.Series, rows: dict[str, np.ndarr
 def simulated(work: Path, settings: list[str]) -> None:
     """Ours and the pipeline's baselines beside the truth of the processes."""
     from features.simulate import SimulateConfig, draw_world, true_expected_spend
+    from features.simulate.misuse import draw_misuse
 
     learned, links = run(
         work, "clv", WHOLESALE, "data=simulated", "source={order_lines: {net_returns: false}}",
@@ -202,8 +203,12 @@ def simulated(work: Path, settings: list[str]) -> None:
     )  # fmt: skip
     told = pd.read_parquet(learned / "test.parquet")
     cutoff = told["cutoff"].iloc[0].to_pydatetime()
-    true = true_expected_spend(draw_world(SimulateConfig()), cutoff, HORIZON.days)
+    world = draw_world(SimulateConfig())
+    true = true_expected_spend(world, cutoff, HORIZON.days)
     told.index = pd.Index(told.pop("customer_id").map(links))
+    # Accounts that were opened for fraud are nobody's: no process says what they are worth.
+    opened = set(draw_misuse(world).fraud["shopper"]) - set(world.customers["shopper"])
+    told = told.loc[~told.index.isin(opened)]
     true = true.reindex(told.index)
     if true.isna().any():
         sys.exit(f"{true.isna().sum()} customers are asked about and were not simulated")

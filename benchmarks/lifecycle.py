@@ -1,12 +1,12 @@
 """Lifecycle: hidden stages of the simulated retailer, and the next period on Online Retail II.
 
-``simulated``: the shipped pipeline on the simulated retailer. Hidden stages are those of its truth:
-gone (after the dropout), and before it frequent or rare by the true purchase rate, cut at the
-median. What each learned state and each stage by rules stands for is read off at the teaching
-cutoff and judged in the periods after it: accuracy of the likeliest stage with paired intervals,
-bootstrapped by customer; error of the moves between stages and of the time spent in each, of the
-chain both as it expects them (its probability of each state, moved on) and counted between the
-likeliest stages, of the rules as counted, for they tell nothing else.
+``simulated``: the shipped pipeline on the simulated retailer. Hidden stages are those of its truth
+from the first order on (``features.simulate.stages``): frequent or rare, then gone. What each
+learned state and each stage by rules stands for is read off at the teaching cutoff and judged in
+the periods after it: accuracy of the likeliest stage with paired intervals, bootstrapped by
+customer; error of the moves between stages and of the time spent in each, of the chain both as it
+expects them (its probability of each state, moved on) and counted between the likeliest stages, of
+the rules as counted, for they tell nothing else.
 
 ``dwell`` says why a chain tells shorter stays than the truth has: the same fit to orders alone, of
 as many customers drawn from a chain that has the true stages' moves and levels; of the simulated
@@ -33,7 +33,8 @@ import numpy as np
 import pandas as pd
 
 from features import columns as c
-from features.simulate import SimulateConfig, draw_world
+from features.simulate import STAGES, SimulateConfig, draw_world, stage_paths, stages_at
+from features.simulate.people import draw_people
 from training import bundle as common
 from training.keys import verifying_key
 from training.lifecycle.bundle import LifecycleBundle
@@ -42,6 +43,7 @@ from training.lifecycle.fitting import Taught, _step, fit
 from training.lifecycle.sequences import codes_of, sizes_of
 
 HIDDEN = ("frequent", "rare", "gone")
+FIRST = STAGES.index(HIDDEN[0])
 DRAWS = 1_000
 DAYS, PERIODS, LEVELS = 30, 18, (1, 2, 3)
 ROUNDS = 200
@@ -68,16 +70,15 @@ def published(root: Path) -> Path:
 
 
 def hidden_of(store: Path, customers: Floats, ends: pd.DatetimeIndex) -> Floats:
-    """Place in HIDDEN of each customer at each moment, from the truth; shape of both."""
-    truth = pd.read_parquet(published(store / "simulated/simulated") / "truth/customers.parquet")
+    """Place in HIDDEN of each customer at each moment, below 0 before it; shape of both."""
+    truth = published(store / "simulated/simulated") / "truth"
+    shoppers = pd.Index(pd.read_parquet(truth / "customers.parquet")["shopper"])
     links = pd.read_parquet(published(store / "tables/simulated") / "links.parquet")
-    people = truth.set_index("shopper").loc[
-        links.set_index(c.CUSTOMER)["source_id"].reindex(customers)
-    ]
-    gone = people["dropout_at"].to_numpy()[:, None] < ends.to_numpy()[None]
-    rate = people["purchase_rate_per_day"].to_numpy()
-    rare = (rate < np.median(truth["purchase_rate_per_day"]))[:, None]
-    return np.where(gone, 2, np.where(rare, 1, 0))
+    known = links.set_index(c.CUSTOMER)["source_id"].reindex(customers)
+    at = stages_at(pd.read_parquet(truth / "stages.parquet"), ends)
+    # Accounts that were opened for fraud are nobody's: they have no stage.
+    at = np.vstack([at, np.full(len(ends), -1)])
+    return at[shoppers.get_indexer(known)] - FIRST
 
 
 def counted(label: Floats, known: Floats) -> Floats:
@@ -131,7 +132,7 @@ def recovered(work: Path, pack: Path, run: Path) -> None:
         rules = np.eye(len(made.answer.stages))[np.maximum(paths, 0)]
         codes = made.codes(X)
         states = made.chain.filtered(codes).state
-        seen[name] = (truth, paths >= 0, {"states": states, "rules": rules})
+        seen[name] = (truth, (paths >= 0) & (truth >= 0), {"states": states, "rules": rules})
     truth, known, answers = seen["taught"]
     read = {}
     for name, p in answers.items():
@@ -178,19 +179,16 @@ def recovered(work: Path, pack: Path, run: Path) -> None:
 def ordered(customers: int, cutoff: pd.Timestamp) -> tuple[Floats, Floats]:
     """Levels of orders and hidden stage (-1 = not known yet) by customer and period of 30 days."""
     world = draw_world(SimulateConfig(customers=customers))
-    people, orders = world.customers, world.orders[world.orders["customer"] >= 0]
+    orders = world.orders[world.orders["customer"] >= 0]
     ends = cutoff - pd.to_timedelta(DAYS * np.arange(PERIODS - 1, -1, -1), unit="D")
     back = np.ceil((cutoff - orders["placed_at"]).dt.total_seconds() / 86_400 / DAYS).to_numpy()
     seen = (back >= 1) & (back <= PERIODS)
     counts = np.zeros((customers, PERIODS))
     np.add.at(counts, (orders["customer"][seen], PERIODS - back[seen].astype(int)), 1)
-    begun = people["acquired_at"].to_numpy()[:, None] < ends.to_numpy()
-    gone = people["dropout_at"].to_numpy()[:, None] < ends.to_numpy()
-    rate = people["purchase_rate_per_day"].to_numpy()
-    stage = np.where(gone, 2, (rate < np.median(rate))[:, None])
-    counts[~begun] = np.nan
-    known = begun[:, -1]
-    return codes_of(counts[known, :, None], [LEVELS]), np.where(begun, stage, -1)[known]
+    stage = stages_at(stage_paths(world, draw_people(world)), ends) - FIRST
+    counts[stage < 0] = np.nan
+    known = stage[:, -1] >= 0
+    return codes_of(counts[known, :, None], [LEVELS]), np.maximum(stage, -1)[known]
 
 
 def of_truth(codes: Floats, stage: Floats) -> Chain:

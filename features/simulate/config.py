@@ -9,11 +9,14 @@ from pydantic import Field
 
 from features.settings import Strict
 from features.simulate.parts import (
+    AbuseConfig,
     CampaignConfig,
     CatalogueConfig,
     ConsentConfig,
     EngagementConfig,
     FeedbackConfig,
+    FraudConfig,
+    LeavingConfig,
     LoyaltyConfig,
     PeopleConfig,
     SellingConfig,
@@ -118,6 +121,9 @@ class SimulateConfig(Strict):
     feedback: FeedbackConfig = FeedbackConfig()
     loyalty: LoyaltyConfig = LoyaltyConfig()
     subscriptions: SubscriptionConfig = SubscriptionConfig()
+    leaving: LeavingConfig = LeavingConfig()
+    fraud: FraudConfig = FraudConfig()
+    abuse: AbuseConfig = AbuseConfig()
     tables: tuple[Table, ...] = TABLES
     """Raw exports to write; those left out change nothing in the others."""
     dirt: DirtConfig = DirtConfig()

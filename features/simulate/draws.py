@@ -18,7 +18,7 @@ CONCERNS = (
     "customers", "purchases", "guests", "strangers", "spend", "catalogue", "baskets", "returns",
     "records", "damage", "channels", "discounts", "people", "names", "moves", "devices", "prices",
     "visits", "steps", "consents", "campaigns", "experience", "feedback", "surveys",
-    "loyalty", "subscriptions", "exports", "identifiers",
+    "loyalty", "subscriptions", "exports", "identifiers", "fraud", "abuse", "leaving", "daytime",
 )  # fmt: skip
 """One random stream each; new ones at the end, so that the others stay as they are."""
 DAY_SECONDS = 86_400

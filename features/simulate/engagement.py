@@ -24,7 +24,9 @@ from features.simulate.draws import (
     stream,
     words,
 )
+from features.simulate.misuse import Misuse, misuse_steps
 from features.simulate.people import People, stays_until
+from features.simulate.selling import in_own_time
 from features.simulate.steps import FIRST_SESSION, SOCIAL, STORE, SUPPORT, WHERE, draw_steps
 from features.simulate.world import World
 
@@ -46,8 +48,8 @@ class Engagement:
     """Rows of the table."""
 
 
-def draw_engagement(world: World, people: People) -> Engagement:
-    """Draw all visits and their steps."""
+def draw_engagement(world: World, people: People, misuse: Misuse) -> Engagement:
+    """Draw all visits and their steps; those of misuse are among the events alone."""
     config = world.config
     rng, engagement = stream(config, "visits"), config.engagement
     shape = engagement.browsing_shape
@@ -69,7 +71,11 @@ def draw_engagement(world: World, people: People) -> Engagement:
         "purpose": words(purpose, PURPOSES), "channel": words(where, WHERE), "day": day,
     })  # fmt: skip
     latent = pd.DataFrame({"browsing_factor": factor, "browsing_rate_per_day": rate})
-    return Engagement(latent, visits, draw_steps(world, people, visits))
+    events = draw_steps(world, people, visits, stream(config, "steps"))
+    if len(misuse.fraud):
+        more = misuse_steps(world, misuse, FIRST_SESSION + len(visits))
+        events = pd.concat([events, more], ignore_index=True)
+    return Engagement(latent, visits, events)
 
 
 def _browsing(rng: np.random.Generator, world: World, rate: Floats) -> tuple[Ints, Ints, Floats]:
@@ -82,7 +88,13 @@ def _browsing(rng: np.random.Generator, world: World, rate: Floats) -> tuple[Int
     last = np.repeat(np.arange(len(rate)), rng.poisson(rate * fading * left))
     age = -fading * np.log1p(-rng.random(len(last)) * left[last])
     customer = np.concatenate([row, last])
-    return customer, np.full(len(customer), -1), np.concatenate([day, until[last] + age])
+    day = np.concatenate([day, until[last] + age])
+    # On the first and the last day hours would lead out of the time as a customer.
+    within = (np.floor(day) != np.floor(acquired)[customer]) & (
+        np.floor(day) != np.floor(until)[customer]
+    )
+    day[within] = in_own_time(config, world.customers, customer[within], day[within])
+    return customer, np.full(len(customer), -1), day
 
 
 def _before_orders(

@@ -25,9 +25,12 @@ from features.simulate.engagement import draw_engagement
 from features.simulate.feedback import draw_feedback
 from features.simulate.files import write_table
 from features.simulate.identifiers import draw_identifiers
+from features.simulate.leaving import draw_leaving
 from features.simulate.loyalty import draw_loyalty
+from features.simulate.misuse import Misuse, as_seen, draw_misuse, misuse_rows, named
 from features.simulate.order_lines import write_order_lines
 from features.simulate.people import People, draw_people
+from features.simulate.stages import stage_paths
 from features.simulate.subscriptions import draw_subscriptions
 from features.simulate.world import World, draw_world
 
@@ -43,7 +46,9 @@ def simulate(config: SimulateConfig, folder: Path) -> dict[str, Any]:
     Parquet files, which no declaration of a source may match: the frames of
     :class:`~features.simulate.world.World`, ``people`` (what is true of each customer beside
     purchases), ``visits``, ``contacts``, ``experience`` (of orders), ``feedback`` and
-    ``contracts``, as the classes of these processes describe them; and ``facts.json``.
+    ``contracts``, as the classes of these processes describe them; ``stages`` of customers, why
+    they are ``leaving``; ``fraud``, ``abuse`` and ``misuse_lines``, which are in the exports and in
+    none of the frames above; and ``facts.json``.
 
     Returns
     -------
@@ -56,19 +61,29 @@ def simulate(config: SimulateConfig, folder: Path) -> dict[str, Any]:
     truth.mkdir(parents=True, exist_ok=True)
     for name in FRAMES:
         _write_truth(getattr(world, name), truth / f"{name}.parquet")
+    misuse = draw_misuse(world)
+    for name, frame in (
+        ("fraud", misuse.fraud), ("abuse", misuse.abuse), ("misuse_lines", misuse.lines),
+    ):  # fmt: skip
+        _write_truth(frame, truth / f"{name}.parquet")
     tables: dict[str, Any] = {}
     if "order_lines" in config.tables:
-        tables["order_lines"] = write_order_lines(world, folder)
+        tables["order_lines"] = write_order_lines(as_seen(world, misuse), folder)
     people = draw_people(world)
-    known = [people.frame]
-    for rows, latent, more in _processes(world, people):
+    shop, further = named(world, misuse), misuse_rows(world, people, misuse)
+    known, visits = [people.frame], None
+    for rows, latent, more in _processes(world, people, misuse):
         for table in config.tables:
             if table in rows:
-                tables[table] = write_table(world, table, rows[table], folder)
+                written = _together(rows[table], further.get(table))
+                tables[table] = write_table(shop, table, written, folder)
         known.append(latent)
+        visits = more.get("visits", visits)
         for name, frame in more.items():
             _write_truth(_dated(config, frame), truth / f"{name}.parquet")
     _write_truth(pd.concat(known, axis=1), truth / "people.parquet")
+    _write_truth(stage_paths(world, people, visits), truth / "stages.parquet")
+    _write_truth(draw_leaving(world, people), truth / "leaving.parquet")
     facts = {
         "config": config.model_dump(mode="json"),
         "tables": {table: tables[table] for table in config.tables},
@@ -77,7 +92,9 @@ def simulate(config: SimulateConfig, folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _processes(world: World, people: People) -> Iterator[tuple[Frames, pd.DataFrame, Frames]]:
+def _processes(
+    world: World, people: People, misuse: Misuse
+) -> Iterator[tuple[Frames, pd.DataFrame, Frames]]:
     """Rows by table, columns about customers, and further truth of every process that is wanted."""
 
     def wanted(*tables: Table) -> bool:
@@ -106,7 +123,7 @@ def _processes(world: World, people: People) -> Iterator[tuple[Frames, pd.DataFr
         known, owners = draw_identifiers(world, people)
         yield {"identifiers": known}, nothing, {"identifiers": owners}
     if wanted("events"):  # by far the largest, so that nothing else lies beside it
-        seen = draw_engagement(world, people)
+        seen = draw_engagement(world, people, misuse)
         yield {"events": seen.events}, seen.customers, {"visits": seen.visits}
 
 
@@ -124,6 +141,12 @@ def read_world(folder: Path) -> World:
     facts = json.loads((truth / "facts.json").read_text())
     config = validated(SimulateConfig, facts["config"], str(truth / "facts.json"))
     return World(config, *(pq.read_table(truth / f"{name}.parquet").to_pandas() for name in FRAMES))
+
+
+def _together(rows: pd.DataFrame, further: pd.DataFrame | None) -> pd.DataFrame:
+    if further is None or further.empty:
+        return rows
+    return pd.concat([rows, further], ignore_index=True)
 
 
 def _dated(config: SimulateConfig, frame: pd.DataFrame) -> pd.DataFrame:

@@ -71,9 +71,7 @@ def draw_feedback(world: World, people: People) -> Feedback:
     """
     config, feedback = world.config, world.config.feedback
     rng = stream(config, "experience")
-    rho = feedback.mood_dropout
-    noise = np.sqrt(1.0 - rho**2) * rng.normal(size=config.customers)
-    mood = feedback.mood_sd * (noise - rho * people.frame["dropout_score"].to_numpy())
+    mood = feedback.mood_sd * mood_score(rng, world, people)
     orders = world.orders
     online = (orders["channel"] != "store").to_numpy()
     late = online & (rng.random(len(orders)) < feedback.late_share)
@@ -98,6 +96,13 @@ def draw_feedback(world: World, people: People) -> Feedback:
     for name, known in (("channel", CHANNELS), ("topic", TOPICS), ("sentiment", SENTIMENTS)):
         rows[name] = words(rows[name].fillna(-1).to_numpy(dtype=np.int64), known)
     return Feedback(pd.DataFrame({"mood": mood}), experience, rows)
+
+
+def mood_score(rng: np.random.Generator, world: World, people: People) -> Floats:
+    """Standard normal moods; ``rng`` is the stream of the experience at its beginning."""
+    rho = world.config.feedback.mood_dropout
+    noise = np.sqrt(1.0 - rho**2) * rng.normal(size=world.config.customers)
+    return np.asarray(noise - rho * people.frame["dropout_score"].to_numpy())
 
 
 def _about(world: World, order: Ints, lot: Floats) -> Ints:

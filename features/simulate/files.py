@@ -183,6 +183,12 @@ def money(cents: Ints) -> pa.Array:
     return pc.binary_join_element_wise(sign, whole, ".", rest, "")
 
 
+def texts_of(column: pd.Series | pd.Index) -> pa.Array:
+    """A column of texts as one array: those put together of several come in pieces."""
+    found = pa.array(column, pa.string(), from_pandas=True)
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
 def in_bytes(lines: pa.Array | pa.ChunkedArray) -> memoryview:
     """All texts one after the other: they lie so in memory already."""
     if isinstance(lines, pa.ChunkedArray):

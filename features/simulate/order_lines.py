@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from features.errors import DataError
 from features.simulate.draws import BLOCK, DAY_SECONDS, Ints, days_of, seconds, stream
-from features.simulate.files import gzip_file, in_bytes, money, rewritten, times_written
+from features.simulate.files import gzip_file, in_bytes, money, rewritten, texts_of, times_written
 from features.simulate.world import GUEST, World
 
 ORDER_LINES = "order_lines.csv.gz"
@@ -146,8 +146,7 @@ def _records(world: World) -> tuple[pd.DataFrame, pa.Array]:
         "kind": kind,
         "late": late[document],
     })  # fmt: skip
-    numbers = (pa.array(k, pa.string()) for k in (orders["order_no"], returns))
-    return records, pa.concat_arrays(list(numbers))
+    return records, pa.concat_arrays([texts_of(orders["order_no"]), texts_of(returns)])
 
 
 def _passed(world: World, moments: pd.Series) -> Ints:
@@ -191,10 +190,7 @@ def _text(world: World, documents: pa.Array, records: pd.DataFrame) -> memoryvie
     """Records as they stand in the file: ``;`` between fields, names quoted, day before month."""
     column = {name: records[name].to_numpy() for name in records}
     order, product, quantity = (pa.array(column[k]) for k in ("order", "product", "quantity"))
-    of_order = {
-        name: pa.array(world.orders[name], pa.string(), from_pandas=True).take(order)
-        for name in ("shopper", "channel")
-    }
+    of_order = {name: texts_of(world.orders[name]).take(order) for name in ("shopper", "channel")}
     sku, item = (
         pa.array([*world.products[name], last], pa.string()).take(product)
         for name, last in zip(("sku", "item"), SHIPPING, strict=False)

@@ -28,6 +28,16 @@ class SellingConfig(Strict):
     """Mean share of lines sold below list price."""
     deal_concentration: Positive = 3.0
     """Sum of the beta parameters of a customer's share; smaller = customers differ more."""
+    night: Positive = 0.04
+    """Share of what is done from 0 to 6 o'clock; the four are scaled to add up to 1."""
+    morning: Positive = 0.26
+    """Share of what is done from 6 to 12 o'clock."""
+    afternoon: Positive = 0.3
+    """Share of what is done from 12 to 18 o'clock."""
+    evening: Positive = 0.4
+    """Share of what is done from 18 to 24 o'clock."""
+    daytime_concentration: Positive | None = None
+    """Sum of the Dirichlet parameters of a customer's shares, such as 4; None = all hours alike."""
 
 
 class PeopleConfig(Strict):
@@ -235,3 +245,59 @@ class SubscriptionConfig(Strict):
     """Probability of another plan from a term on."""
     days_to_know: Positive = 20.0
     """Mean time until the outcome of a term is known, in days; one day at least."""
+
+
+class FraudConfig(Strict):
+    """Orders by people who are no customers."""
+
+    share: float = Field(default=0.0, ge=0, le=0.2)
+    """Expected share of all orders that are fraud, such as .005; 0 = none."""
+    takeover_share: Share = 0.5
+    """Share of those that are placed on taken-over accounts; all others test cards."""
+    takeover_orders: float = Field(default=4.0, ge=1)
+    """Mean number of orders of a takeover; one and a Poisson number more."""
+    takeover_value: Positive = 5.0
+    """Mean value of such an order, in mean orders of customers."""
+    takeover_minutes: Positive = 8.0
+    """Mean time between the orders of a takeover, in minutes."""
+    test_orders: float = Field(default=12.0, ge=1)
+    """Mean number of orders by which an account tests cards; one and a Poisson number more."""
+    test_seconds: Positive = 30.0
+    """Mean time between those, in seconds."""
+    charged_back_share: Share = 0.8
+    """Share of bursts that are noticed: their goods are booked back, the others stay sold."""
+    days_to_charge_back: Positive = 20.0
+    """Mean time from a burst to that, in days, beyond the first day."""
+
+
+class AbuseConfig(Strict):
+    """Customers who buy to use and send back."""
+
+    share: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of customers who abuse returns from some day on, such as .01; 0 = nobody."""
+    wardrobing_share: Share = 0.6
+    """Share of those who wear what is dear and send it back at the end of the window; all others
+    order several things to keep one, and send the rest back at once."""
+    order_share: Share = 0.8
+    """Share of their orders, from that day on, of which something goes back in this way."""
+    window_days: float = Field(default=30.0, ge=2)
+    """Days for which goods may be sent back."""
+
+
+class LeavingConfig(Strict):
+    """Why customers drop out; the weights are scaled to add up to 1."""
+
+    price: Positive = 0.25
+    """Weight of prices with an average customer."""
+    experience: Positive = 0.25
+    """The same of bad experience."""
+    competitor: Positive = 0.2
+    """The same of somebody else's offer."""
+    need: Positive = 0.2
+    """The same of a need that is gone."""
+    moved: Positive = 0.1
+    """The same of having moved away."""
+    price_slope: float = 0.8
+    """Log weight of prices gained per standard deviation of a customer's share of discounts."""
+    experience_slope: float = 0.8
+    """Log weight of experience gained per standard deviation of mood lost."""

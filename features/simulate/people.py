@@ -30,6 +30,7 @@ ACQUISITION = (
 )  # fmt: skip
 """Channel, share, and log-odds gained per standard deviation of the dropout score."""
 DEVICES = (("phone", 0.55), ("computer", 0.33), ("tablet", 0.12))
+PLACES = ("home", "store", "delivery")
 GENDERS = (("female", 0.5), ("male", 0.42), ("other", 0.02), (None, 0.06))
 
 
@@ -227,7 +228,7 @@ def _places(world: World, frame: pd.DataFrame) -> pd.DataFrame:
         ])),
         "delay_days": np.concatenate([np.zeros(sizes[0]), told, np.zeros(sizes[2])]),
         "place": words(np.concatenate([before, after[moved], there]), names),
-        "kind": words(np.repeat([0, 0, 1], sizes), ["home", "store"]),
+        "kind": words(np.repeat([0, 0, 1], sizes), PLACES),
     })  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""Where orders are placed and what is taken off the list price: both change no purchase."""
+"""Where and at which hours orders are placed, and what is taken off the list price.
+
+None of it changes what is bought, nor on which day.
+"""
 
 import numpy as np
 import pandas as pd
@@ -7,6 +10,8 @@ from features.simulate.config import SimulateConfig
 from features.simulate.draws import NOBODY, Floats, Ints, pick, stream, words
 
 CHANNELS = ("store", "web", "app")
+DAYTIMES = ("night", "morning", "afternoon", "evening")
+"""Parts of the day, as long as each other."""
 DEALS = (0.1, 0.2, 0.3, 0.5)
 """What is taken off, as a share of the list price; each is half as likely as the one before."""
 
@@ -35,6 +40,49 @@ def order_channels(config: SimulateConfig, people: pd.DataFrame, customer: Ints)
     upper = np.where((customer == NOBODY)[:, None], base / base.sum(), own[customer]).cumsum(axis=1)
     drawn = rng.random((len(customer), 1)) * upper[:, -1:]
     return pd.Series(words((drawn > upper[:, :-1]).sum(axis=1), CHANNELS)).astype("str")
+
+
+def daytime_shares(config: SimulateConfig) -> pd.DataFrame:
+    """Each customer's own share of every part of the day, ``p ~ Dirichlet(c b)`` like channels.
+
+    No columns where all hours are alike.
+    """
+    selling = config.selling
+    if selling.daytime_concentration is None:
+        return pd.DataFrame(index=range(config.customers))
+    base = _daytimes(config)
+    rng = stream(config, "daytime")
+    # 1e-6: a part of the day that hardly ever comes is as long as any other.
+    shares = rng.dirichlet(selling.daytime_concentration * base, config.customers) + 1e-6
+    shares /= shares.sum(axis=1, keepdims=True)
+    return pd.DataFrame(shares, columns=[f"share_{name}" for name in DAYTIMES])
+
+
+def in_own_time(
+    config: SimulateConfig, people: pd.DataFrame, customer: Ints, day: Floats
+) -> Floats:
+    """The same days at each customer's own hours; guests go by the base shares.
+
+    A change of time within each day, ``t -> floor(t) + F_i^-1(t - floor(t))`` with ``F_i`` the
+    share of a day's doings before an hour: piecewise linear and increasing, so that what came first
+    comes first, and a process of rate ``r`` becomes one of rate ``r F_i'`` (Cinlar, E. 1975,
+    Introduction to Stochastic Processes, section 4.7).
+    """
+    names = [f"share_{name}" for name in DAYTIMES]
+    if names[0] not in people:
+        return day
+    shares = np.vstack([people[names].to_numpy(), _daytimes(config)])
+    begun = np.cumsum(shares, axis=1) - shares
+    whole = np.floor(day)
+    part = (day - whole)[:, None] >= begun[customer, 1:]
+    k = part.sum(axis=1)
+    passed = (day - whole - begun[customer, k]) / shares[customer, k]
+    return np.asarray(whole + (k + np.clip(passed, 0.0, 1.0 - 1e-9)) / len(DAYTIMES))
+
+
+def _daytimes(config: SimulateConfig) -> Floats:
+    base = np.array([getattr(config.selling, name) for name in DAYTIMES])
+    return np.asarray(base / base.sum())
 
 
 def discounts(config: SimulateConfig, deal_share: Floats, unit_cents: Ints) -> Ints:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from features.simulate.draws import BLOCK, NOBODY, Ints, pick, seconds, stream, words
+from features.simulate.draws import BLOCK, NOBODY, Ints, pick, seconds, words
 from features.simulate.people import DEVICES, People
 from features.simulate.world import World, products_of_orders
 
@@ -25,7 +25,9 @@ Sold = tuple[Ints, Ints, Ints]
 """First line and number of lines of each order, products of the lines."""
 
 
-def draw_steps(world: World, people: People, visits: pd.DataFrame) -> pd.DataFrame:
+def draw_steps(
+    world: World, people: People, visits: pd.DataFrame, rng: np.random.Generator
+) -> pd.DataFrame:
     """Rows of the events: visits of one step in stores, social media and support, else several.
 
     A visit without a purchase has ``1 + Poisson(v - 1)`` views, each of which goes to the cart with
@@ -34,10 +36,10 @@ def draw_steps(world: World, people: People, visits: pd.DataFrame) -> pd.DataFra
     view before some of them. Steps are a second and an exponential time apart; a purchase is at
     the order's time.
     """
-    rng, sold = stream(world.config, "steps"), products_of_orders(world)
+    sold = products_of_orders(world)
     blocks = [
         _steps(rng, world, people, visits.iloc[at : at + VISITS].reset_index(drop=True), sold)
-        for at in range(0, len(visits), VISITS)
+        for at in range(0, max(len(visits), 1), VISITS)
     ]
     return pd.concat(blocks, ignore_index=True)
 
@@ -57,11 +59,11 @@ def _steps(
     visit, place, kind, product = (np.concatenate([part[k] for part in parts]) for k in range(4))
     order = np.argsort(visit * MOST_STEPS + place, kind="stable")
     visit, kind, product = visit[order], kind[order].astype(np.int8), product[order]
-    opens = np.concatenate([[True], visit[1:] != visit[:-1]])
+    opens = np.concatenate([[True], visit[1:] != visit[:-1]])[: len(visit)]
     gap = 1 + rng.exponential(config.engagement.seconds_per_step, len(visit)).astype(np.int64)
     passed = np.where(opens, 0, gap).cumsum()
     passed -= passed[opens][visit]
-    closes = np.concatenate([opens[1:], [True]])
+    closes = np.concatenate([opens[1:], [True]])[: len(visit)]
     lasted = passed[closes]
     start = seconds(visits["day"].to_numpy())
     start = np.where(buying, start - lasted, start)

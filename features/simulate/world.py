@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 
 from features.simulate.config import SimulateConfig, season
 from features.simulate.draws import NOBODY, Floats, Ints, clock, days_of, stream
-from features.simulate.selling import channel_shares, discounts, order_channels
+from features.simulate.selling import (
+    channel_shares,
+    daytime_shares,
+    discounts,
+    in_own_time,
+    order_channels,
+)
 
 GUEST = NOBODY
+FIRST_SHOPPER, FIRST_ORDER, FIRST_RETURN = 100_000, 100_001, 500_001
+"""Where numbers begin."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +34,8 @@ class World:
     """One row per customer: ``shopper``, ``acquired_at``, ``purchase_rate_per_day``,
     ``dropout_rate_per_day``, ``lifetime_days``, ``dropout_at`` (missing where it lies after the
     period), ``alive_at_end``, ``mean_spend`` (currency per order, expected), ``orders`` (number
-    placed), ``taste_<category>`` and ``share_<channel>`` (shares that add up to 1), ``deal_share``
-    (of lines bought below list price)."""
+    placed), ``taste_<category>``, ``share_<channel>`` and ``share_<part of the day>`` (shares that
+    add up to 1), ``deal_share`` (of lines bought below list price)."""
     orders: pd.DataFrame
     """One row per order by time: ``order_no``, ``customer`` (row of ``customers``, -1 = a guest),
     ``shopper`` (missing for guests), ``placed_at``, ``amount_cents`` (of goods, before returns),
@@ -50,8 +58,9 @@ def draw_world(config: SimulateConfig) -> World:
         Everything that happens in the period ``[first_day, last_day + 1 day)``; returns that would
         come later are left out, as are all orders after it.
     """
-    people = _customers(config).join(channel_shares(config))
+    people = _customers(config).join(channel_shares(config)).join(daytime_shares(config))
     customer, placed = _purchases(config, people)
+    people, customer, placed = _at_own_hours(config, people, customer, placed)
     products = _catalogue(config)
     stranger = stream(config, "strangers").integers(config.customers, size=len(customer))
     like = np.where(customer == GUEST, stranger, customer)
@@ -59,7 +68,7 @@ def draw_world(config: SimulateConfig) -> World:
     back, returned_at, returned = _returns(config, order, quantity, placed)
 
     orders = pd.DataFrame({
-        "order_no": (100_001 + np.arange(len(placed))).astype(str),
+        "order_no": (FIRST_ORDER + np.arange(len(placed))).astype(str),
         "customer": customer,
         "shopper": np.where(customer == GUEST, None, people["shopper"].to_numpy()[customer]),
         "placed_at": clock(config, placed),
@@ -78,7 +87,7 @@ def draw_world(config: SimulateConfig) -> World:
         quantity=-back[some], happened_at=clock(config, returned_at[order[some]])
     )
     rank = np.argsort(np.argsort(returned_at))
-    taken["return_no"] = np.char.add("R", (500_001 + rank[taken["order"]]).astype(str))
+    taken["return_no"] = np.char.add("R", (FIRST_RETURN + rank[taken["order"]]).astype(str))
     people["orders"] = np.bincount(customer[customer != GUEST], minlength=config.customers)
     lines = pd.concat([sold, taken], ignore_index=True).astype({"return_no": "str"})
     return World(config, people, orders, lines, products)
@@ -113,7 +122,7 @@ def _customers(config: SimulateConfig) -> pd.DataFrame:
     dropout_at = clock(config, np.where(alive, 0.0, dropout))
     dropout_at[alive] = np.datetime64("NaT")
     people = pd.DataFrame({
-        "shopper": np.char.add("S", (100_000 + rng.permutation(n)).astype(str)),
+        "shopper": np.char.add("S", (FIRST_SHOPPER + rng.permutation(n)).astype(str)),
         "acquired_at": clock(config, acquired),
         "purchase_rate_per_day": purchase_rate,
         "dropout_rate_per_day": dropout_rate,
@@ -152,6 +161,31 @@ def _purchases(config: SimulateConfig, people: pd.DataFrame) -> tuple[Ints, Floa
     time = np.concatenate([time, visits])
     by_time = np.argsort(time, kind="stable")
     return customer[by_time], time[by_time]
+
+
+def _at_own_hours(
+    config: SimulateConfig, people: pd.DataFrame, customer: Ints, placed: Floats
+) -> tuple[pd.DataFrame, Ints, Floats]:
+    """Lives and orders, these by time, at the hours of their days that customers like.
+
+    Days stay as they are, so do whole days of exposure. On the days of the first order and of the
+    dropout hours are everybody's: customers stay in the order in which they came.
+    """
+    if config.selling.daytime_concentration is None:
+        return people, customer, placed
+    first = days_of(config, people["acquired_at"].to_numpy())
+    last = first + people["lifetime_days"].to_numpy()
+    anybody = np.full(len(people), GUEST)
+    acquired, dropout = (in_own_time(config, people, anybody, day) for day in (first, last))
+    dropout_at = people["dropout_at"].mask(~people["alive_at_end"], clock(config, dropout))
+    people = people.assign(
+        acquired_at=clock(config, acquired), lifetime_days=dropout - acquired, dropout_at=dropout_at
+    )
+    day = np.floor(placed)
+    edge = (day == np.floor(first)[customer]) | (day == np.floor(last)[customer])
+    placed = in_own_time(config, people, np.where(edge, GUEST, customer), placed)
+    by_time = np.argsort(placed, kind="stable")
+    return people, customer[by_time], placed[by_time]
 
 
 def _catalogue(config: SimulateConfig) -> pd.DataFrame:

@@ -1,4 +1,8 @@
-"""One simulated world for all tests of its processes: drawn once, never written."""
+"""One simulated world for all tests of its processes: drawn once, never written.
+
+Customers have hours that they like; nobody misuses it: what fraud and abuse add is tested in
+``test_simulate_misuse.py``.
+"""
 
 from functools import cache
 
@@ -6,9 +10,10 @@ import numpy as np
 
 from features.simulate import SimulateConfig, World, draw_world
 from features.simulate.draws import days_of
+from features.simulate.parts import SellingConfig
 from features.simulate.people import People, draw_people
 
-CONFIG = SimulateConfig(customers=6_000)
+CONFIG = SimulateConfig(customers=6_000, selling=SellingConfig(daytime_concentration=4))
 DAY = 86_400
 
 

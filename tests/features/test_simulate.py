@@ -29,11 +29,18 @@ from features.simulate import (
     simulate,
     true_churn_probability,
 )
+from features.simulate.misuse import draw_misuse
+from features.simulate.parts import AbuseConfig, FraudConfig
 from features.sources import find_files, load_source
 from features.tables import Stored, build_tables, raw_folder
 from tests.worlds import CONFIGS
 
-SMALL = SimulateConfig(customers=600, tables=("order_lines",))
+SMALL = SimulateConfig(
+    customers=600,
+    tables=("order_lines",),
+    fraud=FraudConfig(share=0.005),
+    abuse=AbuseConfig(share=0.01),
+)
 ALONE: dict[str, object] = {table: None for table in TABLES if table != "order_lines"}
 """Declares nothing but order lines."""
 CLEAN = DirtConfig(
@@ -232,7 +239,11 @@ def test_accepted_lines_are_those_of_the_truth(stored, world, facts):
     lines = pq.read_table(stored.published.folder / "order_lines.parquet").to_pandas()
     lines["shopper"] = lines["customer_id"].map(stored.source_ids())
     orders, products = world.orders, world.products
-    truth = world.lines.join(products["sku"], on="product").join(
+    misuse = draw_misuse(world)
+    assert len(misuse.lines) > 0
+    orders = pd.concat([orders, misuse.fraud], ignore_index=True)
+    truth = pd.concat([world.lines, misuse.lines], ignore_index=True)
+    truth = truth.join(products["sku"], on="product").join(
         orders[["shopper", "order_no"]], on="order"
     )
     truth["order_id"] = truth["return_no"].fillna(truth["order_no"])
@@ -332,7 +343,9 @@ def test_declaration_and_generator_name_the_same_period(stored):
 
 def test_same_seed_same_bytes_other_seed_other_bytes(tmp_path):
     """Equal configs give equal files of every table, another seed gives others."""
-    config = SimulateConfig(customers=60, days=120)
+    config = SimulateConfig(
+        customers=60, days=120, fraud=FraudConfig(share=0.1), abuse=AbuseConfig(share=0.5)
+    )
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
         simulate(_with(config, seed=seed), tmp_path / name)
     a, b, c = (_hashes(tmp_path / name) for name in "abc")
@@ -394,9 +407,10 @@ def test_unknown_key_is_refused():
         validated(SimulateConfig, {"costumers": 3}, "test")
 
 
-def test_smallest_world(tmp_path):
-    """One customer in thirty days is a world."""
-    facts = simulate(SimulateConfig(customers=1, days=30, seed=1), tmp_path)
+@pytest.mark.parametrize("seed", [1, 3])
+def test_smallest_world(tmp_path, seed):
+    """One customer in thirty days is a world, even if nobody visits it."""
+    facts = simulate(SimulateConfig(customers=1, days=30, seed=seed), tmp_path)
     assert facts["tables"]["order_lines"]["sound"] >= 1
     assert set(facts["tables"]) == set(TABLES)
 
