@@ -28,7 +28,7 @@ from features.feeds import MADE, Feed, amounts
 from features.linkage.resolve import Decision, Resolution, resolve
 from features.links import SOURCE_ID, Links
 from features.netting import netted, valued
-from features.quality import lineage, repaired, report
+from features.quality import MARKS, lineage, marked, repaired, report
 from features.records import ACCEPTED, DISPOSITION, disposed
 from features.schema import TableSchema, check
 from features.settings import code_fingerprint, fingerprint
@@ -106,7 +106,10 @@ def ingest(
     links, version = Links(source.name, key), rule_version(source)
     tables: dict[str, dict[str, Any]] = {}
     refused, traces = [], []
-    with pq.ParquetWriter(folder / "quarantine.parquet", QUARANTINE) as quarantine:
+    with (
+        pq.ParquetWriter(folder / "quarantine.parquet", QUARANTINE) as quarantine,
+        pq.ParquetWriter(folder / "repaired.parquet", MARKS, compression="zstd") as marks,
+    ):
         for name, declared in source.tables.items():
             parts = _records(backend, source, name, sheets)
             parts = _retained(backend, source, name, parts, key, erased)
@@ -122,6 +125,7 @@ def ingest(
                 table, more = _table(backend, source.table_schema(name), parts, links)
                 pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
                 tables[name] = {**found, **_facts(table, parts), **more}
+                marks.write_table(marked(name, parts, tables[name]["repairs"]))
                 traces += [trace for part in parts for trace in lineage(name, part)]
                 for part in parts:
                     rows = set_aside(name, part.table, part.first_row, version)

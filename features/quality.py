@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -38,6 +39,8 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """File of the report -> its columns."""
+MARKS = pa.schema([("table", pa.string()), ("column", pa.string()), (c.ROW, pa.int64())])
+"""Of ``repaired.parquet``, which marks each value that is not the text of the file."""
 
 
 def report(
@@ -124,6 +127,21 @@ def lineage(name: str, part: "Records") -> Iterator[Row]:
             yield {**trace, **again, "first_known": None, "last_known": None}
         else:
             yield {**trace, **became[sheet.name]}
+
+
+def marked(name: str, parts: Sequence["Records"], counted: Mapping[str, Row]) -> pa.Table:
+    """The repaired values of a table: in which column, and in the row of which number."""
+    found = [
+        told.filter(told[f"{REPAIRED}{column}"])
+        .select(table=ibis.literal(name), column=ibis.literal(column),
+                **{c.ROW: told["_row"] + part.first_row})
+        .order_by(c.ROW)
+        .to_pyarrow()
+        .cast(MARKS)
+        for part in parts for told in [part.accepted] for column, row in counted.items()
+        if row["repaired"] and f"{REPAIRED}{column}" in told.columns
+    ]  # fmt: skip
+    return pa.concat_tables(found) if found else MARKS.empty_table()
 
 
 def repaired(parts: Sequence["Records"]) -> dict[str, Row]:

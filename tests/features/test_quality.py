@@ -194,6 +194,14 @@ def test_repaired_values_are_counted(place: Workspace) -> None:
         "quantity": ("trim", "1"),
     }  # fmt: skip
     assert {row["records"] for row in rows.values()} == {"4"}
+    table = pq.read_table(stored.published.folder / "order_lines.parquet").to_pandas()
+    marks = pq.read_table(stored.published.folder / "repaired.parquet").to_pandas()
+    assert set(marks["table"]) == {"order_lines"}
+    orders = marks.merge(table[[c.ROW, "order_id"]], on=c.ROW, validate="many_to_one")
+    assert set(zip(orders["column"], orders["order_id"], strict=True)) == {
+        ("customer_ref", "500001"), ("customer_ref", "500003"), ("customer_ref", "500005"),
+        ("product_id", "500001"), ("product_id", "500002"), ("quantity", "500005"),
+    }  # fmt: skip
     page = (stored.published.folder / PAGE).read_text()
     assert "<h2>Repairs</h2>" in page
     assert stored.facts["tables"]["order_lines"]["repairs"]["quantity"]["repaired"] == 1
