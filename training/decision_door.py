@@ -62,7 +62,7 @@ def approve(
     store: Store = None,
     registry: Registry = None,
 ) -> None:
-    """Make a version the champion. One that failed a gate or was rejected needs --override."""
+    """Make a version the champion; what failed a gate or was rejected takes a written override."""
     with answering(store, registry) as place:
         from training import review as room
 
