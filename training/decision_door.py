@@ -12,7 +12,7 @@ Version = Annotated[int, typer.Option(help="Version of the model.", show_default
 Reviewer = Annotated[str, typer.Option(help="Who decides; kept in the record.", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Why; kept in the record.", show_default=False)]
 Override = Annotated[
-    str, typer.Option(help="Why a failed gate does not matter here; kept in the record.")
+    str, typer.Option(help="Why a failed gate or a rejection does not matter; kept in the record.")
 ]
 Release = Annotated[
     bool, typer.Option("--release", help="Demand that the code is the committed code.")
