@@ -1,7 +1,7 @@
 """The quality report of a build: what was promised, how full columns are, where rows came from.
 
-Written beside the tables: ``checks.csv``, ``remarks.csv``, ``repairs.csv``, ``columns.csv``,
-``days.csv``, ``lineage.csv`` and ``quality.html``, a page that shows them.
+Written beside the tables: ``checks.csv``, ``remarks.csv``, ``repairs.csv``, ``repaired.parquet``,
+``columns.csv``, ``days.csv``, ``lineage.csv`` and ``quality.html``, a page that shows them.
 """
 
 import csv

@@ -1,17 +1,14 @@
 """Plots of contributions: what counts most, in which direction, by value and by theme."""
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 
 from training.contract import Explanation, Floats
 from training.plots import COLOURS, axes_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def importance_table(explanation: Explanation, words: Collection[str] = ()) -> pd.DataFrame:
@@ -43,16 +40,17 @@ def _rank_correlation(x: Floats, y: Floats) -> float:
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
-def beeswarm(explanation: Explanation, labels: Sequence[str]) -> "Figure":
+def beeswarm(explanation: Explanation, labels: Sequence[str]) -> Figure:
     """SHAP's own beeswarm of the contributions."""
     import shap
 
     drawn = explanation.to_shap()
     drawn.feature_names = list(labels)
-    shades = plt.get_cmap("cividis")  # from dark to light, whoever sees no colours
-    shap.plots.beeswarm(drawn, max_display=15, show=False, plot_size=(9, 6), color=shades)
-    figure = plt.gcf()
-    figure.axes[0].set_xlabel(f"contribution to the score ({explanation.space})")
+    figure = Figure(figsize=(9, 6))
+    axes = figure.subplots()
+    shades = colormaps["cividis"]  # from dark to light, whoever sees no colours
+    shap.plots.beeswarm(drawn, max_display=15, show=False, ax=axes, plot_size=None, color=shades)
+    axes.set_xlabel(f"contribution to the score ({explanation.space})")
     return figure
 
 
@@ -70,14 +68,13 @@ def dependence_table(
     })  # fmt: skip
 
 
-def dependence(table: pd.DataFrame, space: str) -> "Figure":
+def dependence(table: pd.DataFrame, space: str) -> Figure:
     """Contribution by value, one panel per column; wide values on a symmetric log scale."""
     names = list(dict.fromkeys(table["feature"]))
     columns = min(3, len(names))
-    figure, grid = plt.subplots(
-        -(-len(names) // columns), columns, figsize=(4 * columns, 3 * -(-len(names) // columns)),
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
     for axes, name in zip(grid.flat, names, strict=False):
@@ -92,7 +89,7 @@ def dependence(table: pd.DataFrame, space: str) -> "Figure":
     return figure
 
 
-def themes(found: pd.DataFrame, space: str) -> "Figure":
+def themes(found: pd.DataFrame, space: str) -> Figure:
     """Mean absolute sum of each theme's contributions."""
     figure, axes = axes_of(
         "Reasons by theme", f"mean absolute sum of contributions ({space})", "",

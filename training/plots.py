@@ -3,19 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure  # not by pyplot, which keeps each figure until it is closed
 from matplotlib.ticker import MaxNLocator
 
 from training.contract import Floats
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, in an order whose lightness also differs, and line styles and markers.
 COLOURS = ("#0072B2", "#E69F00", "#000000", "#009E73", "#CC79A7")
@@ -23,27 +19,27 @@ LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
 
 
-def save(folder: Path, name: str, table: pd.DataFrame, figure: "Figure") -> None:
+def save(folder: Path, name: str, table: pd.DataFrame, figure: Figure) -> None:
     """Write ``<name>.png`` and the tidy ``<name>.csv`` behind it."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False)
     figure.savefig(
         folder / f"{name}.png", dpi=110, bbox_inches="tight", metadata={"Software": None}
     )
-    plt.close(figure)
 
 
 def axes_of(
     title: str, x: str, y: str, size: tuple[float, float] = (6.4, 4.8)
-) -> "tuple[Figure, Axes]":
+) -> tuple[Figure, "Axes"]:
     """A figure with one pair of labelled axes."""
-    figure, axes = plt.subplots(figsize=size)
+    figure = Figure(figsize=size)
+    axes = figure.subplots()
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
     return figure, axes
 
 
-Drawn = dict[str, tuple[pd.DataFrame, "Figure"]]
+Drawn = dict[str, tuple[pd.DataFrame, Figure]]
 
 
 def lines_of(axes: "Axes", table: pd.DataFrame, x: str, y: str) -> None:
@@ -62,7 +58,7 @@ def whiskers(value: Any, low: Any, high: Any) -> Floats:
     return lengths.reshape(2, -1)
 
 
-def slices(table: pd.DataFrame, metric: str = "roc_auc", centre: str = "rate") -> "Figure":
+def slices(table: pd.DataFrame, metric: str = "roc_auc", centre: str = "rate") -> Figure:
     """One metric of each judged slice with its interval."""
     judged = table[table["note"] == "judged"].iloc[::-1]
     figure, axes = axes_of(
@@ -82,7 +78,7 @@ def slices(table: pd.DataFrame, metric: str = "roc_auc", centre: str = "rate") -
     return figure
 
 
-def timeline(table: pd.DataFrame, centre: str = "rate") -> "Figure":
+def timeline(table: pd.DataFrame, centre: str = "rate") -> Figure:
     """Cutoffs with their label windows, by role."""
     figure, axes = axes_of("Cutoffs and label windows", "", "", (7.5, 0.28 * len(table) + 1.2))
     roles = list(dict.fromkeys(table["role"]))
@@ -112,7 +108,7 @@ def timeline(table: pd.DataFrame, centre: str = "rate") -> "Figure":
     return figure
 
 
-def search(table: pd.DataFrame, metric: str, lower_is_better: bool) -> "Figure":
+def search(table: pd.DataFrame, metric: str, lower_is_better: bool) -> Figure:
     """Value of each trial and the best so far."""
     figure, axes = axes_of("Search", "trial", metric)
     complete = table[table["state"] == "complete"]
@@ -125,7 +121,7 @@ def search(table: pd.DataFrame, metric: str, lower_is_better: bool) -> "Figure":
     return figure
 
 
-def search_slices(table: pd.DataFrame, metric: str) -> "Figure":
+def search_slices(table: pd.DataFrame, metric: str) -> Figure:
     """Value of each complete trial by each searched field, whose share in it stands above.
 
     Parameters
@@ -134,9 +130,8 @@ def search_slices(table: pd.DataFrame, metric: str) -> "Figure":
         Tidy: ``field``, ``at``, ``trial``, ``value`` and the field's share in ``importance``.
     """
     fields = list(dict.fromkeys(table["field"]))
-    figure, panels = plt.subplots(
-        1, len(fields), figsize=(max(3.2, 2.6 * len(fields)), 3.4), sharey=True, squeeze=False
-    )
+    figure = Figure(figsize=(max(3.2, 2.6 * len(fields)), 3.4))
+    panels = figure.subplots(1, len(fields), sharey=True, squeeze=False)
     for axes, name in zip(panels[0], fields, strict=True):
         part = table[table["field"] == name]
         axes.plot(part["at"], part["value"], "o", color=COLOURS[0])
@@ -150,7 +145,7 @@ def search_slices(table: pd.DataFrame, metric: str) -> "Figure":
     return figure
 
 
-def intervals(table: pd.DataFrame) -> "Figure":
+def intervals(table: pd.DataFrame) -> Figure:
     """Each metric on a scale of its own: one row per version, the value with its interval.
 
     Parameters
@@ -164,10 +159,8 @@ def intervals(table: pd.DataFrame) -> "Figure":
     rows = -(-len(metrics) // columns)
     height = 1.2 + 0.3 * len(versions)
     room = 0.09 * max(len(str(name)) for name in versions)  # inches that labels take
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(4 * columns + room, height * rows), squeeze=False, sharey=True,
-        layout="constrained",
-    )  # fmt: skip
+    figure = Figure(figsize=(4 * columns + room, height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes in grid.flat[len(metrics) :]:
         axes.set_axis_off()
     for axes, metric in zip(grid.flat, metrics, strict=False):

@@ -10,9 +10,6 @@ from training.contract import Floats
 
 Ints = NDArray[np.int64]
 
-GAPS = (1750, 701, 301, 132, 57, 23, 10, 4, 1)
-"""Ciura (2001), "Best increments for the average case of shellsort"."""
-
 
 @numba.njit(nogil=True)
 def push(heap: Floats, held: int, value: float) -> int:
@@ -49,18 +46,6 @@ def ranks(value: NDArray[Any], start: Ints) -> Ints:
     """
     made = np.empty(len(value), np.int64)
     for g in range(len(start) - 1):
-        own = value[start[g] : start[g + 1]]
-        order = np.arange(len(own))
-        for gap in GAPS:
-            for end in range(gap, len(own)):
-                one, at = order[end], end
-                while at >= gap:
-                    other = order[at - gap]
-                    if own[other] > own[one] or (own[other] == own[one] and other < one):
-                        break
-                    order[at] = other
-                    at -= gap
-                order[at] = one
-        for rank in range(len(own)):
-            made[start[g] + order[rank]] = rank
+        order = np.argsort(-value[start[g] : start[g + 1]], kind="mergesort")
+        made[start[g] : start[g + 1]][order] = np.arange(len(order))
     return made

@@ -4,6 +4,7 @@ A score of 0 says nothing. Sums over what a customer bought are worked out for o
 time, who fits into the processor's cache as a shard of them would not.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -106,12 +107,12 @@ class Sums:
         return made
 
 
-class Summed:
+class Summed(ABC):
     """A maker whose scores are sums."""
 
+    @abstractmethod
     def sums(self, past: Histories) -> Sums:
         """The scores of every item."""
-        raise NotImplementedError
 
     def score(self, past: Histories) -> Floats:
         """Scores of every item, shape (n_customers, n_items)."""
