@@ -111,6 +111,10 @@ def _metrics(case: SupervisedCase) -> Section:
                 + (", and for each answer the one of its own model." if case.crossed else ".")
             )
         )
+        text.append(
+            "Chance alone opens gaps between probability and rate, and each draw adds its own: the "
+            "interval of ece lies high and may leave out its value."
+        )
     else:
         text.append(
             f"MAE, RMSE and means in {case.unit}; total_ratio is predicted over actual, "
