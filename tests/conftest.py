@@ -18,6 +18,9 @@ from tests.worlds import CONFIGS
 # As at the doors: idle OpenMP threads sleep, where spinning ones would take the cores from others.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+LARGE = 7_200
+"""Seconds that a test in its large size may take: on a busy machine it must end, too."""
+
 # The same examples on every run, and nothing written into the tree; HYPOTHESIS_PROFILE=explore
 # draws new ones.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "perennial-hypothesis")
@@ -34,9 +37,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Large sizes run where they are asked for; each has a smaller one that always runs."""
-    if os.environ.get("PERENNIAL_TEST_ALL"):
-        return
-    large = pytest.mark.skip(reason="large size: run by `make test-all`; a smaller one runs here")
+    large = (
+        pytest.mark.timeout(LARGE)
+        if os.environ.get("PERENNIAL_TEST_ALL")
+        else pytest.mark.skip(reason="large size: run by `make test-all`; a smaller one runs here")
+    )
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(large)

@@ -128,7 +128,6 @@ def asked(home: Path, env: dict[str, str]) -> list[bytes]:
 
 @pytest.mark.e2e
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
 def test_nobody_of_1_000_gets_out(tmp_path: Path) -> None:
     """Logs, errors, pages, tables, features, profiles, models, services, temporary files: none.
 

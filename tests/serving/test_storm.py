@@ -75,7 +75,6 @@ def test_thousands_of_bad_requests(served: Guard) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(SOAK + 600)
 def test_soak(served: Guard) -> None:
     """Memory is flat over half an hour of predictions, explanations and bad requests."""
     process, dice = psutil.Process(), random.Random(1)
