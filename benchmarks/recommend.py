@@ -53,6 +53,7 @@ def sales(folder: Path) -> pd.DataFrame:
             "product": raw["StockCode"].str.upper(),
             "quantity": raw["Quantity"],
             "amount": raw["Quantity"] * raw["Price"],
+            "name": raw["Description"].str.strip(),
         }
     )
 
@@ -66,6 +67,9 @@ class World:
         self.cutoff, self.past = cutoff, past
         self.customers = np.sort(past["customer"].unique())
         self.products = np.sort(past["product"].unique())
+        last = past[past["name"].str.contains("[A-Z]{3}", na=False)].sort_values("day")
+        named = last.drop_duplicates("product", keep="last").set_index("product")["name"]
+        self.names = tuple(named.reindex(self.products).fillna(""))
         self.after = after[after["customer"].isin(self.customers)]
         self.asked = np.flatnonzero(np.isin(self.customers, self.after["customer"].unique()))
         pairs = self.after[["customer", "product"]].drop_duplicates()
@@ -187,7 +191,7 @@ def seen(world: World):
         "amount": past["amount"].to_numpy(),
     }
     histories = Histories.of(columns, len(world.customers), len(world.products))
-    attributes = Attributes(tuple(world.products.tolist()))
+    attributes = Attributes(tuple(world.products.tolist()), world.names)
     moment = world.cutoff.to_pydatetime()
     truth = world.truth.copy()
     return AsOf(moment, world.customers, histories, attributes, truth, world.beyond)

@@ -7,6 +7,9 @@ Guesses come of names (:mod:`features.guessing`) and of what the columns look li
 import re
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from features import columns as c
 from features.canonical import CANONICAL, MINOR
 from features.drafted import (
@@ -43,7 +46,8 @@ def draft(looked: Looked) -> list[Drafted]:
     rest = [k for k in looked.columns.values() if k.name not in found.used and loadable(k)]
     if best.table == "customers" and found.columns[REF].get("from") and rest:
         return [found, _attributes(looked, found, rest)]
-    return [found]
+    goods = _goods(found) if best.table == "order_lines" else None
+    return [found] if goods is None else [found, goods]
 
 
 def nearest(looked: Looked) -> str:
@@ -155,6 +159,66 @@ def _order_rules(found: Drafted) -> None:
     free = sum(n for word, n in price.common if re.fullmatch(r"0+([.,]0*)?", word))
     if free:
         found.doubt(paid, f"{free} of {price.filled} are 0: sales, or gifts to filter by a rule?")
+
+
+# --- what is sold ---------------------------------------------------------------------------------
+
+WORDS_OF_GOODS = ("name", c.CATEGORY, "brand")
+LEAST_TIMES, LEAST_AGREEMENT = 2.0, 0.8
+"""What a product is called stands beside it whenever it is sold; who bought it differs."""
+
+
+def _goods(lines: Drafted) -> Drafted | None:
+    """What a list of purchases says of the goods themselves; None where it says nothing."""
+    looked, code = lines.looked, lines.columns[c.PRODUCT].get("from")
+    found, wanted = Drafted("products", looked), targets(CANONICAL["products"])
+    if code is None:
+        return None
+    for name in (c.PRODUCT, c.EVENT_TIME, RECORDED):
+        if name in lines.columns:
+            found.columns[name] = lines.columns[name] | said("products", name)
+    told = []
+    for name in WORDS_OF_GOODS:
+        alike = {
+            k.name: likeness(k.name, WORDS["products"][name])
+            for k in looked.columns.values()
+            if k.name not in lines.used | found.used and loadable(k)
+        }
+        best = max(alike, key=lambda n: alike[n], default="")
+        if alike.get(best, 0) < LEAST:
+            continue
+        agree = _agreement(looked, code, best)
+        if agree >= LEAST_AGREEMENT:
+            map_column(found, name, looked.columns[best], wanted[name])
+            told.append(name)
+            if agree < 1:
+                found.doubt(name, f"{1 - agree:.1%} of records say something else of a product "
+                            "than most do: the last known counts")  # fmt: skip
+    if not told:
+        return None
+    found.more = {k: v for k, v in lines.more.items() if k == "known_time"}
+    found.more["rules"] = {
+        "says_nothing": {
+            "when": [{"column": name, "missing": True} for name in told], "then": "filter",
+            "why": "a later row would replace what the earlier ones say",
+        }
+    }  # fmt: skip
+    return found
+
+
+def _agreement(looked: Looked, code: str, column: str) -> float:
+    """Share of records that say of their product what most records of it say.
+
+    0 where products hardly come twice: then a column of buyers would agree as well.
+    """
+    held = [looked.sheet.texts[name] for name in (code, column)]
+    told = pq.read_table(looked.sheet.path, columns=held).rename_columns(["code", "text"])
+    told = told.filter((pc.field("code") != "") & (pc.field("text") != ""))
+    by_text = told.group_by(["code", "text"]).aggregate([([], "count_all")])
+    sold = by_text.group_by("code").aggregate([("count_all", "max")])
+    if told.num_rows < LEAST_TIMES * sold.num_rows or not sold.num_rows:
+        return 0.0
+    return float(pc.sum(sold["count_all_max"]).as_py() / told.num_rows)
 
 
 # --- labelled snapshots ---------------------------------------------------------------------------

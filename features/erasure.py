@@ -82,7 +82,8 @@ def receipt(
 def without_erased(records: ir.Table, source: str, key: bytes, erased: frozenset[int]) -> ir.Table:
     """Disposed records, those of erased customers filtered.
 
-    By their own number or the other's, and in quarantine also where the raw bytes name one.
+    By their own number or the other's, and in quarantine also where the raw bytes name one, in any
+    table: of a file that feeds several, a line is set aside by each that cannot take it.
     """
     gone = ibis.literal(False)
     for ref in (REF, OTHER_REF):
@@ -91,11 +92,10 @@ def without_erased(records: ir.Table, source: str, key: bytes, erased: frozenset
             ids = customer_ids(source, refs, key)
             theirs = sorted(ref for ref in refs if ids[ref] in erased)
             gone = gone | records[ref].isin(theirs).fill_null(False)
-    if REF in records.columns:
-        aside = records.filter(records[DISPOSITION].startswith(QUARANTINED))
-        rows = aside.select("_row", "_raw").to_pyarrow().to_pylist()
-        named = [r["_row"] for r in rows if _names_erased(r["_raw"], source, key, erased)]
-        gone = gone | records["_row"].isin(named)
+    aside = records.filter(records[DISPOSITION].startswith(QUARANTINED))
+    rows = aside.select("_row", "_raw").to_pyarrow().to_pylist()
+    named = [r["_row"] for r in rows if _names_erased(r["_raw"], source, key, erased)]
+    gone = gone | records["_row"].isin(named)
     return records.mutate(
         **{DISPOSITION: ibis.ifelse(gone, f"filtered:{ERASED}", records[DISPOSITION])}
     )

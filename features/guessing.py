@@ -26,7 +26,7 @@ WORDS: dict[str, dict[str, str]] = {
     "products": {
         "product_id": f"{PRODUCT}|id",
         "event_time": f"valid from|launched|launched at|launch date|available from|{CLOCK}",
-        "name": "name|title|product name|product type|description|bezeichnung|artikelbezeichnung|商品名称",  # noqa: E501
+        "name": "name|title|product name|product title|product description|item name|item description|lineitem name|product type|description|bezeichnung|artikelbezeichnung|商品名称",  # noqa: E501
         "category": "category|group|product category|product group|department|kategorie|warengruppe|类别",  # noqa: E501
         "brand": "brand|manufacturer|marke|品牌",
         "price_minor": "list price|price|unit price|rrp|listenpreis|价格",

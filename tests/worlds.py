@@ -263,9 +263,9 @@ def write_raw(path: Path, records: Iterable[Raw | bytes], header: Sequence[str] 
 
 
 def source(place: Workspace, **overrides: Any) -> Source:
-    """The declaration of Online Retail II with dotted keys changed; ``__`` stands for the dot."""
+    """Order lines of Online Retail II with dotted keys changed; ``__`` stands for the dot."""
     changed = {key.replace("__", "."): value for key, value in overrides.items()}
-    return load_source(place, "online_retail_II", changed)
+    return load_source(place, "online_retail_II", {"products": None, **changed})
 
 
 def built(

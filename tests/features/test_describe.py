@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,48 @@ def test_german_export_with_totals_and_abbreviations(tmp_path: Path) -> None:
         "quantity": "Menge", "unit_price": "Einzelpreis", "event_time": "Bestelldatum",
     }  # fmt: skip
     assert "# ? Summe may be the line's amount, less discounts" in text
+
+
+SOLD = ("order", "customer", "date", "sku", "item name", "department", "brand", "qty", "price")
+
+
+def sold(k: int, *, name: str, brand: str) -> tuple[str, ...]:
+    """A line of the k-th order; departments are the products', and mostly told."""
+    department = "" if k % 7 == 0 else f"D{k % 10 % 3}"
+    return (f"o{k}", f"c{k % 23}", f"2024-03-{1 + k % 28:02d}", f"A{k % 10}", name, department,
+            brand, "1", "9.90")  # fmt: skip
+
+
+def test_what_lines_call_their_goods(tmp_path: Path) -> None:
+    """Names and departments go with the product; a line that says none of them replaces none."""
+    rows = [
+        sold(k, name="" if k % 7 == 0 else f"Thing {k % 10}{' (new)' if k > 85 else ''}", brand="")
+        for k in range(100)
+    ]
+    text = drafted(tmp_path, SOLD, rows)
+    assert mapped(text)["products"] == {
+        "product_id": "sku", "event_time": "date", "name": "item name", "category": "department",
+    }  # fmt: skip
+    assert re.search(r"# \? 1[0-9]\.[0-9]% of records say something else of a product", text)
+    products = pq.read_table(tmp_path / "out" / "tables" / "products.parquet")
+    assert products.num_rows == sum(k % 7 > 0 for k in range(100))
+    assert None not in products["name"].to_pylist()
+
+
+def test_what_goes_with_the_buyer_is_not_said_of_goods(tmp_path: Path) -> None:
+    """A column that is called like a product's, but follows who bought; and goods sold once."""
+    rows = [sold(k, name=f"Title {k % 23}", brand=f"B{k % 23}") for k in range(100)]
+    assert list(mapped(drafted(tmp_path, SOLD, rows))["products"]) == [
+        "product_id", "event_time", "category",
+    ]  # fmt: skip
+    once = [
+        (f"o{k}", f"c{k % 23}", "2024-03-01", f"A{k}", f"Title {k}", "1", "5") for k in range(60)
+    ]
+    (tmp_path / "once").mkdir()
+    text = drafted(
+        tmp_path / "once", ("order", "customer", "date", "sku", "title", "qty", "price"), once
+    )
+    assert set(mapped(text)) == {"order_lines"}
 
 
 def test_customers_as_they_are_today(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from features.erasure import ERASED, EXPIRED, tombstones
 from features.identity import customer_ids, customer_key
 from features.ingest import ingest
 from features.settings import Workspace
-from features.sources import find_files
+from features.sources import find_files, load_source
 from features.store import publish
 from features.tables import Stored, build_tables
 from tests.features.test_feeds import col, declared, table
@@ -31,6 +31,7 @@ ASIDE = [
     text(raw("900001", f"{WHO}.0", quantity="many")),
     f"900002,85048,{WHO},broken\n".encode(),
 ]
+ERASE = ["subject", "erase", NAME, "--customer", WHO]
 OTHERS = [*good(30), raw("900003", "13001.0", quantity="some")]
 
 
@@ -112,8 +113,8 @@ def erased(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> str:
     made_of_them(place, monkeypatch)
     publish(place.store / "runs", "made-of-others", lambda folder: {})
     assert names_them(place.store, place)
-    words = ["subject", "erase", NAME, "--customer", WHO, "--set", "max_quarantined_share=0.5"]
-    found = CliRunner().invoke(app, words)
+    settings = ("max_quarantined_share=0.5", "products=null")
+    found = CliRunner().invoke(app, [*ERASE, *(w for s in settings for w in ("--set", s))])
     assert found.exit_code == 0, found.output
     return found.stdout
 
@@ -157,6 +158,22 @@ def test_old_files_bring_nobody_back(erased: str, place: Workspace) -> None:
     assert stored.facts["account"]["filtered"][ERASED] == 10
     assert WHO not in stored.source_ids().values()
     assert len(tombstones(place, NAME)) == 1
+
+
+def test_lines_that_a_table_of_goods_set_aside_name_nobody(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file that feeds two tables, either has the customer's lines in its quarantine."""
+    made_of_them(place, monkeypatch)
+    late = raw("900004", f"{WHO}.0", when="some day")
+    write_raw((place.data or Path()) / f"{NAME}.csv", [*OTHERS, *THEIRS, *ASIDE, late])
+    declared = load_source(place, NAME, {"max_quarantined_share": 0.5})
+    aside = stored_table(build_tables(place, declared), "quarantine").to_pylist()
+    assert {"order_lines", "products"} == {r["table"] for r in aside if WHO.encode() in r["raw"]}
+    found = CliRunner().invoke(app, [*ERASE, "--set", "max_quarantined_share=0.5"])
+    assert found.exit_code == 0, found.output
+    assert "verified: no file of the store names the customer" in found.stdout
+    assert not names_them(place.store, place)
 
 
 def test_number_that_cannot_be_looked_for(place: Workspace) -> None:

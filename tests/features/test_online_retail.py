@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from features.settings import Workspace
+from features.sources import load_source
 from features.tables import Stored, build_tables
-from tests.worlds import source, stored_table
+from tests.worlds import stored_table
 
 SEEN = 1_067_371
 DUPLICATES = 22_523
@@ -18,19 +19,18 @@ DUPLICATES = 22_523
 def stored(place: Workspace, real_data: Path) -> Stored:
     """Tables of the real file."""
     place = place.model_copy(update={"data": real_data})
-    return build_tables(place, source(place))
+    return build_tables(place, load_source(place, "online_retail_II", {}))
 
 
 def _published(folder: Path) -> pd.DataFrame:
     """The raw file, read by pandas as text."""
     path = folder / "online_retail_II" / "online_retail_II.csv.gz"
-    columns = ["Invoice", "StockCode", "Quantity", "InvoiceDate", "Price", "Customer ID"]
-    return pd.read_csv(path, dtype=str, usecols=columns, keep_default_na=False)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def test_account_of_the_real_file(stored: Stored, real_data: Path) -> None:
     """Every count of the account is what the publisher's description and pandas say."""
-    facts = stored.facts
+    facts = stored.facts | stored.facts["tables"]["order_lines"]
     assert facts["seen"] == sum(facts["totals"].values()) == SEEN
     assert facts["account"]["duplicate"] == {"repeats": DUPLICATES}
     (file,) = facts["files"]
@@ -78,3 +78,22 @@ def test_account_of_the_real_file(stored: Stored, real_data: Path) -> None:
     # Prices have up to three decimals, so a line is rounded by half a penny at most.
     assert sum(lines["amount_minor"].to_pylist()) == pytest.approx(pence, abs=accepted / 2)
     assert stored_table(stored, "quarantine").num_rows == facts["totals"]["quarantined"] == 1
+
+
+def test_goods_have_the_names_of_their_lines(stored: Stored, real_data: Path) -> None:
+    """Each line names its product as of its own moment; notes of the stock's keeper name none."""
+    facts = stored.facts["tables"]["products"]
+    assert facts["seen"] == sum(facts["totals"].values()) == SEEN
+    frame = _published(real_data)
+    code, name = frame["StockCode"].str.strip().str.upper(), frame["Description"].str.strip()
+    goods = code.str.fullmatch(r"\d{5}[A-Z]{0,2}|DCGS.*")
+    said = goods & name.str.contains("[A-Z]{3}")
+    assert facts["account"]["filtered"] == {
+        "not_a_product": (~goods).sum(),
+        "no_name": (goods & (name == "")).sum(),
+        "note": (goods & (name != "") & ~said).sum(),
+    }
+    products = stored_table(stored, "products").to_pandas()
+    assert len(products) == facts["totals"]["accepted"] == said.sum()
+    of_file = pd.Series(name[said].to_numpy(), code[said]).groupby(level=0).agg(set)
+    assert products.groupby("product_id")["name"].agg(set).to_dict() == of_file.to_dict()

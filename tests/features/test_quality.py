@@ -358,7 +358,8 @@ def test_replay_after_a_mended_mapping(place: Workspace, shop: Path) -> None:
     override = "order_lines.columns.event_time.format=" + json.dumps(
         BOTH["order_lines__columns__event_time__format"]
     )
-    said = run("quarantine", "online_retail_II", "--replay", "--set", override)
+    lines = ("--set", "products=null", "--set", override)
+    said = run("quarantine", "online_retail_II", "--replay", *lines)
     fates = {line.split("  ")[-1].strip() for line in said.splitlines()[1:-1]}
     assert fates == {"accepted, filtered or a duplicate", "in quarantine"}
     mended = built(place, records, **LOOSE, **BOTH)
