@@ -74,9 +74,9 @@ class ListsBundle:
 
     @property
     def outputs(self) -> list[Typed]:
-        """A line for each listed item."""
+        """A line for each listed item; its name is empty where the source says none."""
         return [
-            ("customer", "string"), ("rank", "long"), ("product_id", "string"),
+            ("customer", "string"), ("rank", "long"), ("product_id", "string"), ("name", "string"),
             ("score", "double"), ("step", "string"), ("reason", "string"),
         ]  # fmt: skip
 
@@ -108,7 +108,7 @@ class ListsBundle:
             for item in reply["items"]
         ]
         made = pd.DataFrame(lines, columns=[name for name, _ in self.outputs])
-        return made.astype({"rank": "int64"})
+        return made.fillna({"name": ""}).astype({"rank": "int64"})
 
     @property
     def sample(self) -> tuple[Floats, Floats]:

@@ -107,6 +107,9 @@ def test_frame_of_purchases_gives_frame_of_lists(made: Recommender):
     assert list(found.columns) == [name for name, _ in loaded.outputs]
     expected = [x["product_id"] for said in golden for x in said["reply"]["items"]]
     assert found["product_id"].tolist() == expected
+    called = [x["name"] or "" for said in golden for x in said["reply"]["items"]]
+    assert found["name"].tolist() == called
+    assert any(called)
     with pytest.raises(Exception, match="below 0"):
         loaded.predict_frame(pd.DataFrame(lines).assign(days_ago=-1.0))
     with pytest.raises(Exception, match="no column"):
