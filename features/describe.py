@@ -89,6 +89,7 @@ def describe(
             for looked in seen:
                 for drafted in draft(looked):
                     tables.setdefault(drafted.table, []).append(drafted)
+            _prefer_catalogue(tables)
             tables = {table: tables[table] for table in CANONICAL if table in tables}
             used = {d.looked.path for drafts in tables.values() for d in drafts}
             if not used:
@@ -113,6 +114,14 @@ def describe(
             backend.disconnect()
     text = draft_text(head, values, tables, seen)
     return Draft(text, source, folder, tables, [f for f in files if f not in used])
+
+
+def _prefer_catalogue(tables: Tables) -> None:
+    """Where a file lists the products, what lines of orders call them is not needed."""
+    sales = {drafted.looked.path for drafted in tables.get("order_lines", ())}
+    listed = [d for d in tables.get("products", ()) if d.looked.path not in sales]
+    if listed:
+        tables["products"] = listed
 
 
 def _files(path: Path) -> list[Path]:

@@ -228,6 +228,20 @@ def test_what_lines_call_their_goods(tmp_path: Path) -> None:
     assert None not in products["name"].to_pylist()
 
 
+def test_a_list_of_products_is_believed_before_lines(tmp_path: Path) -> None:
+    """Two files say what goods are called: the one that is about goods."""
+    rows = [sold(k, name=f"Thing {k % 10}", brand="") for k in range(100)]
+    listed = [(f"A{k}", f"Proper name {k}", f"D{k}") for k in range(10)]
+    for name, header, lines in (
+        ("orders.csv", SOLD, rows), ("products.csv", ("sku", "name", "category"), listed),
+    ):  # fmt: skip
+        write_raw(tmp_path / name, lines, header)
+    found = mapped(describe([tmp_path], "mine").text)
+    assert found["products"]["name"] == "name"
+    assert found["products"]["product_id"] == "sku"
+    assert set(found) == {"order_lines", "products"}
+
+
 def test_what_goes_with_the_buyer_is_not_said_of_goods(tmp_path: Path) -> None:
     """A column that is called like a product's, but follows who bought; and goods sold once."""
     rows = [sold(k, name=f"Title {k % 23}", brand=f"B{k % 23}") for k in range(100)]
