@@ -181,7 +181,7 @@ def score(
             channel=channel,
         )
         say(
-            f"{done.rows} customers, version {done.version}, as of {done.as_of:%Y-%m-%d}: "
+            f"{done.customers} customers, version {done.version}, as of {done.as_of:%Y-%m-%d}: "
             f"{done.path}"
         )
         if purpose:
@@ -228,7 +228,7 @@ def audience(
             channel=channel,
         )
         say(
-            f"{done.rows} customers for {product}, version {done.version}, "
+            f"{done.customers} customers for {product}, version {done.version}, "
             f"as of {done.as_of:%Y-%m-%d}: {done.path}"
         )
 

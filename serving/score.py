@@ -45,7 +45,7 @@ class Scored:
     """What was written."""
 
     path: Path
-    rows: int
+    customers: int
     as_of: datetime
     version: int
     withheld: int
@@ -159,12 +159,13 @@ def score(
         answers = _answers(place, model, key, loaded, rows, reasons, grouped, progress)
     if purpose is not None:
         answers = _audience(version, answers, purpose, len(asked))
+    customers = answers[c.CUSTOMER].nunique()
     with progress.stage("write"):
         number = version.granted.version
         if purpose is None:  # an audience is not like everyone: the ledger would judge it as such
             predictions.write_batch(place, model, number, loaded, moment, rows, answers)
         write(_named(answers, version), out)
-    return Scored(out, len(answers), moment, number, len(asked) - len(kept))
+    return Scored(out, customers, moment, number, len(asked) - len(kept))
 
 
 def _audience(version: Scoring, answers: pd.DataFrame, purpose: str, asked: int) -> pd.DataFrame:

@@ -184,8 +184,9 @@ def _log_trials(
     if trials.empty:
         return
     if plan.config.trials_as == "table":
-        # A category: MLflow looks for columns of objects, and pandas warns of words among them.
-        api.log_table(run_id, trials.astype({"state": "category"}), "trials.json")
+        # Categories: MLflow looks for columns of objects, and pandas warns of words among them.
+        words = trials.select_dtypes(exclude=["number", "bool"]).columns
+        api.log_table(run_id, trials.astype(dict.fromkeys(words, "category")), "trials.json")
         return
     tags = {"mlflow.parentRunId": run_id, "pack_key": pack.manifest["key"], "stage": "trial"}
     for line in trials.to_dict("records"):

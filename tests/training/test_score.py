@@ -32,7 +32,7 @@ def test_everyone_asked_is_answered_as_in_python(decided: Workspace, tmp_path: P
     """Each line is the bundle's answer to that customer's features as of the end of the data."""
     done = score(decided, "churn", tmp_path / "churn.csv", reasons=2)
     lines = pd.read_csv(tmp_path / "churn.csv", dtype={"source_id": str}).set_index("source_id")
-    assert (done.rows, done.version, done.withheld) == (len(lines), 1, 0)
+    assert (done.customers, done.version, done.withheld) == (len(lines), 1, 0)
     plan = load_plan(decided, review_folder(decided, "churn", 1) / "config.resolved.yaml")
     stored = build_tables(decided, plan.source)
     features = build_features(decided, stored, plan.config, Moments((), stored.end))
@@ -87,7 +87,7 @@ def test_an_interrupted_call_goes_on_and_ends_the_same(
 
     monkeypatch.setattr(Bundle, "predict_frame", recorded)
     done = score(decided, "churn", out, as_of="2025-06-01")
-    assert sum(later) == done.rows - 120
+    assert sum(later) == done.customers - 120
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(whole))
 
 
@@ -127,7 +127,7 @@ def test_an_audience_is_those_who_consent_and_never_a_few(
     everyone = sorted(numbers[ref] for ref in pd.read_parquet(answered.path)["source_id"])
     monkeypatch.setattr(module, "consenting", lambda *_: set(everyone[:kept]))
     done = score(decided, "churn", tmp_path / "a.csv", purpose="marketing")
-    assert done.rows == 30
+    assert done.customers == 30
     assert done.withheld > 0
     kept = 90
     score(decided, "churn", tmp_path / "c.csv", purpose="marketing", reasons=1)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from features import columns as c
-from features.errors import DataError
+from features.errors import ConfigError, DataError
 from features.settings import resolve
 from features.tables import Tables
 from training.gates import CANDIDATE
@@ -148,7 +148,7 @@ def chosen(
     for name in RANKERS:
         for number, config in enumerate(configs):
             ranker = Ranker(config)
-            ranker.fit([block.rows[name] for block in before], seed)
+            ranker.fit(_lessons(before, name), seed)
             found = [_ordered(ranker, some, name) for some in pairs]
             value = ndcg(np.vstack(found), last.seen, name)
             lines.append(
@@ -159,6 +159,26 @@ def chosen(
     best = trials.groupby("list", sort=False)[CHOSEN_BY].idxmax()
     trials["chosen"] = trials.index.isin(best)
     return {name: configs[int(trials.loc[i, "trial"])] for name, i in best.items()}, trials
+
+
+def _lessons(blocks: Sequence[Block], name: str) -> list[Taught]:
+    """What teaches the ranker of a list.
+
+    Raises
+    ------
+    ConfigError
+        If nobody bought a candidate.
+    """
+    found = [block.rows[name] for block in blocks]
+    if not any(taught.y.any() for taught in found):
+        kind = "items never bought before" if name == DISCOVERY else "items"
+        n = sum(len(taught.y) for taught in found)
+        raise ConfigError(
+            f"recommend: of {n:,} candidates among {kind} at {len(found)} teaching cutoffs none "
+            "was bought, so nothing teaches their order; add makers that propose such items "
+            "(ease.Ease, popular.Recent), or raise candidates.each"
+        )
+    return found
 
 
 def _ordered(ranker: Ranker, pairs: Candidates, name: str) -> Ints:
@@ -177,7 +197,7 @@ def fitted(
     rankers = {}
     for name in RANKERS:
         rankers[name] = Ranker(best[name])
-        rankers[name].fit([block.rows[name] for block in blocks], plan.config.seed)
+        rankers[name].fit(_lessons(blocks, name), plan.config.seed)
     said = plan.task.config.interactions.said
     return Recommender(shelf_at(plan, seen[max(seen)]), rankers, said)
 

@@ -137,7 +137,7 @@ class Ranker:
 
 
 def _with_purchases(block: Taught) -> Taught:
-    start = np.r_[0, np.cumsum(block.sizes)[:-1]].astype(np.int64)
-    alive = np.add.reduceat(block.y, start) > 0 if len(start) else np.zeros(0, bool)
+    owner = np.repeat(np.arange(len(block.sizes)), block.sizes)
+    alive = np.bincount(owner, weights=block.y, minlength=len(block.sizes)) > 0
     rows = np.repeat(alive, block.sizes)
     return Taught(block.X[rows], block.y[rows], block.sizes[alive])

@@ -9,9 +9,13 @@ import pytest
 from features.errors import ConfigError
 from features.settings import Workspace
 from features.store import Published
+from serving.score import score
+from tests.training.finished import coded, settled
 from tests.training.whole import learned, planned, workspace
+from training import pack as packs
+from training import review
 from training.recommend.bundle import ListsBundle
-from training.runs import Learned
+from training.runs import Learned, run
 from training.versions import bundle_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range:pandas.errors.Pandas4Warning")
@@ -97,6 +101,23 @@ def test_bundle_answers_as_recorded(work: Workspace, judged: tuple[Learned, Publ
     assert loaded.shown().say(reply)
 
 
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning:mlflow.*")
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
+def test_lists_for_everyone_are_counted_by_customer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each item, with what it is called; customers are who has lines."""
+    monkeypatch.setattr(packs, "code_state", lambda: coded("clean"))
+    place = settled(tmp_path / "whole", monkeypatch)
+    run(place, planned(place, PIPELINE, "makers=[{use: personal.Decayed}, {use: ease.Ease}]"))
+    review.approve(place, "recommend", 1, "Ada", "as good as one can tell")
+    done = score(place, "recommend", tmp_path / "lists.csv")
+    lines = pd.read_csv(done.path, dtype={"source_id": str})
+    assert done.customers == lines["source_id"].nunique() < len(lines)
+    assert lines.groupby("source_id")["rank"].apply(list).map(lambda r: r == sorted(r)).all()
+    assert lines["name"].notna().all()
+
+
 def test_champion_is_judged_on_the_same_customers(
     work: Workspace, judged: tuple[Learned, Published]
 ) -> None:
@@ -122,3 +143,11 @@ def test_what_does_not_fit_is_refused_before_data_are_read(work: Workspace) -> N
     ):
         with pytest.raises(ConfigError, match=said):
             planned(work, PIPELINE, wrong)
+
+
+def test_makers_that_propose_nothing_new_are_refused(work: Workspace) -> None:
+    """Nothing teaches the order of items never bought where no maker names one."""
+    with pytest.raises(
+        ConfigError, match="0 candidates among items never bought before at 1 teach"
+    ):
+        learned(work, PIPELINE, "makers=[{use: personal.Decayed}]")
