@@ -76,16 +76,20 @@ def _by_catalogue(past: Past, sold: list[dict[str, Any]], config: Any) -> dict[s
     priced = [line for line in told if latest[line[c.PRODUCT]][c.CATEGORY] in usual]
     paid = sum(line[c.AMOUNT] for line in priced)
     at_usual = sum(line[c.QUANTITY] * usual[latest[line[c.PRODUCT]][c.CATEGORY]] for line in priced)
-    new = sum(listed[line[c.PRODUCT]] <= config.launched_days for line in told)
-    return values | {
-        f"price_level_{days}d": share(paid, at_usual),
-        f"new_{config.launched_days}d_share_{days}d": share(new, len(told)),
-    }
+    values[f"price_level_{days}d"] = share(paid, at_usual)
+    if config.launched_days is not None:
+        new = sum(listed[line[c.PRODUCT]] <= config.launched_days for line in told)
+        values[f"new_{config.launched_days}d_share_{days}d"] = share(new, len(told))
+    return values
 
 
 @pytest.mark.parametrize(
     ("seed", "config"),
-    [(1, {}), (2, {"windows_days": (45,), "catalogue_days": 200, "launched_days": 400})],
+    [
+        (1, {}),
+        (2, {"windows_days": (45,), "catalogue_days": 200, "launched_days": 400}),
+        (3, {"launched_days": None}),
+    ],
 )
 def test_the_slow_way_agrees(seed: int, config: dict[str, Any]) -> None:
     """Plain Python over the rows of each customer gives every value of a random world."""
