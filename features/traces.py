@@ -74,7 +74,8 @@ def rows_of(path: Path, ref: str, number: int) -> pa.Table:
         elif name == SOURCE_ID and pa.types.is_string(column.type):
             theirs |= pc.equal(column, ref).fill_null(False).to_numpy()
         elif name == "raw" and pa.types.is_binary(column.type):
-            theirs |= [ref.encode() in WORD.findall(raw) for raw in column.to_pylist()]
+            said = (ref.encode() in WORD.findall(raw) for raw in column.to_pylist())
+            theirs |= np.fromiter(said, bool, len(table))
     return table.filter(pa.array(theirs))
 
 

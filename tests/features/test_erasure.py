@@ -160,6 +160,15 @@ def test_old_files_bring_nobody_back(erased: str, place: Workspace) -> None:
     assert len(tombstones(place, NAME)) == 1
 
 
+def test_a_source_with_nothing_set_aside(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty quarantine is looked through like any other."""
+    monkeypatch.setenv("PERENNIAL_DATA_DIR", str(place.data))
+    assert built(place, [*good(30), *THEIRS]).facts["totals"]["quarantined"] == 0
+    found = CliRunner().invoke(app, [*ERASE, "--set", "products=null"])
+    assert found.exit_code == 0, found.output
+    assert not names_them(place.store, place)
+
+
 def test_lines_that_a_table_of_goods_set_aside_name_nobody(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
