@@ -74,17 +74,24 @@ class Together(Generic[Work, Done]):
         if batch:
             works = [work for work, _ in batch]
             running = asyncio.get_running_loop().run_in_executor(self._pool, self._run, works)
-            running.add_done_callback(lambda ran: self._tell([told for _, told in batch], ran))
+            running.add_done_callback(lambda ran: self._ran([told for _, told in batch], ran))
 
-    def _tell(
+    def _ran(
         self, asked: Sequence["asyncio.Future[Done]"], ran: "asyncio.Future[Sequence[Done]]"
     ) -> None:
-        error = ran.exception()
-        for k, told in enumerate(asked):
-            if told.cancelled():
-                continue
-            if error:
-                told.set_exception(error)
-            else:
-                told.set_result(ran.result()[k])
         self._next()
+        error = ran.exception()
+        if error is None:
+            self._tell(deque(zip(asked, ran.result(), strict=True)))
+            return
+        for told in asked:
+            if not told.cancelled():
+                told.set_exception(error)
+
+    def _tell(self, answered: "deque[tuple[asyncio.Future[Done], Done]]") -> None:
+        """Hand one out in each turn of the loop: who asked makes a reply of it, in that turn."""
+        told, done = answered.popleft()
+        if not told.cancelled():
+            told.set_result(done)
+        if answered:
+            asyncio.get_running_loop().call_soon(self._tell, answered)

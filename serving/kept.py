@@ -6,13 +6,17 @@ forgets them. Only the key that asked for a prediction gets its explanation.
 
 import time
 from collections import OrderedDict
+from datetime import datetime
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from serving.refused import Refused
 from serving.rows import Asked, first_error, refusal
+from training.contract import Floats
 
 SECONDS = 3600.0
 MOST_ROWS = 20_000
@@ -33,18 +37,24 @@ class Prediction(BaseModel):
     prediction: str = Field(max_length=64, description="the request id of a reply of /predict")
 
 
+_Fields = tuple[Floats, tuple[str, ...], NDArray[np.int64] | None, datetime | None]
+"""Of ``Asked``, in its order. Python's collector of garbage leaves tuples of such things alone: it
+would look at thousands of objects again and again, and hold all requests for 60 ms each time."""
+
+
 class Kept:
     """The newest predictions by caller and request id; used by one event loop alone."""
 
     def __init__(self) -> None:
         self._rows = 0
-        self._asked: OrderedDict[tuple[str, str], tuple[float, Asked]] = OrderedDict()
+        self._asked: OrderedDict[tuple[str, str], tuple[float, _Fields]] = OrderedDict()
 
     def keep(self, request: Request, asked: Asked) -> None:
         """Keep what was predicted; the oldest go where there is no room."""
         key = _key(request, request.scope["state"]["request_id"])
         self._forget(key)
-        self._asked[key] = time.monotonic(), asked
+        fields = asked.X, tuple(asked.warnings), asked.customers, asked.cutoff
+        self._asked[key] = time.monotonic(), fields
         self._rows += len(asked.X)
         while self._rows > MOST_ROWS:
             self._forget(next(iter(self._asked)))
@@ -63,15 +73,16 @@ class Kept:
             first = first_error(error)
             raise refusal(first) from None
         key = _key(request, name)
-        since, asked = self._asked.get(key, (-SECONDS, None))
-        if asked is None or time.monotonic() - since > SECONDS:
+        since, fields = self._asked.get(key, (-SECONDS, None))
+        if fields is None or time.monotonic() - since > SECONDS:
             self._forget(key)
             raise unknown()
-        return asked
+        X, warnings, customers, cutoff = fields
+        return Asked(X, list(warnings), customers, cutoff)
 
     def _forget(self, key: tuple[str, str]) -> None:
-        _, asked = self._asked.pop(key, (0.0, None))
-        self._rows -= len(asked.X) if asked else 0
+        _, fields = self._asked.pop(key, (0.0, None))
+        self._rows -= len(fields[0]) if fields else 0
 
 
 def names_prediction(body: bytes) -> bool:

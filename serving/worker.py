@@ -26,6 +26,7 @@ import uvicorn
 
 from serving import base
 from serving.guard import Guard
+from serving.protocol import Protocol
 
 READY = b"ready"
 SWITCH = 0.0005
@@ -135,9 +136,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[said])
     guard = opened(given.release)
     config = uvicorn.Config(
-        guard, loop="asyncio", lifespan="on", log_config=None, access_log=False,
-        server_header=False, timeout_keep_alive=KEEP_ALIVE, ssl_certfile=given.certificate,
-        ssl_keyfile=given.private_key,
+        guard, loop="asyncio", http=Protocol, ws="none", lifespan="on", log_config=None,
+        access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE,
+        ssl_certfile=given.certificate, ssl_keyfile=given.private_key,
     )  # fmt: skip
     with socket.socket(fileno=given.listener) as listener:
         lifeline = socket.socket(fileno=given.lifeline)

@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 
+from serving.protocol import Protocol
+
 JSON = ((b"content-type", b"application/json"),)
 
 
@@ -90,7 +92,8 @@ def post(app: Any, path: str, rows: Any, headers: Any = ()) -> Reply:
 def listening(app: Any) -> Iterator[str]:
     """The address of an app on a socket, served by a thread of this process."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    config = uvicorn.Config(app, http=Protocol, ws="none", log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

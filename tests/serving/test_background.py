@@ -76,3 +76,27 @@ def test_an_idle_thread_is_asked_at_once() -> None:
 
     assert asyncio.run(run()) == [25, 20]
     assert kernel.given == [[4], [5]]
+
+
+def test_answers_made_together_are_handed_out_in_turns() -> None:
+    """Who asked makes a reply of an answer; others have the event loop in between."""
+    kernel, turns = Kernel(), list[str]()
+
+    async def run() -> None:
+        together = Together(background.thread("test"), kernel, most=4)
+
+        async def ask(work: int) -> None:
+            await together.done(work, 1)
+            turns.append("answer")
+
+        tasks = [asyncio.create_task(ask(1)) for _ in range(5)]
+        await asyncio.sleep(0)
+        kernel.may.set()
+        while not all(task.done() for task in tasks):
+            turns.append("other")
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert kernel.given == [[1], [1, 1, 1, 1]]
+    assert turns.count("answer") == 5
+    assert ("answer", "answer") not in zip(turns, turns[1:], strict=False)
