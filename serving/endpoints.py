@@ -159,11 +159,11 @@ class Endpoints:
             watch.add(asked, request_id, answers, scores)
         rows = Rows(asked.X, answers, scores, language)
         found = await self.together.done(rows, len(asked.X))
-        explanations = []
-        for start in range(0, len(asked.X), ROWS_AT_ONCE):
-            if start:
+        explanations = list[dict[str, Any]]()
+        for said in self.explainer.said(found):
+            if explanations and len(explanations) % ROWS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            explanations += self.explainer.said(found, slice(start, start + ROWS_AT_ONCE))
+            explanations.append(said)
         space, output = found.found.space, self.bundle.answer.output
         says = (
             f"base + contributions = score, in {space}, before calibration; "

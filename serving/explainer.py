@@ -1,6 +1,6 @@
 """What ``/explain`` says: numbers that take a thread of their own, and the words for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -72,44 +72,43 @@ class Explainer:
             could = levers.sentences(bundle, rows.X, TOP_REASONS, rows.language)
         return Computed(rows, found, moved, self._made(rows), could)
 
-    def said(self, computed: Computed, rows: slice) -> list[dict[str, Any]]:
-        """Some rows as they appear in a reply."""
-        answer, names, found = self.bundle.answer, self.bundle.columns, computed.found[rows]
+    def said(self, computed: Computed) -> Iterator[dict[str, Any]]:
+        """Each row as it appears in a reply; words are found when it is taken."""
+        answer, names, rows = self.bundle.answer, self.bundle.columns, computed.rows
+        found, (of_themes, by_theme) = computed.found, computed.themes
         # reasons() sorts by size and leaves out what moves nothing: that comes last here too.
-        orders = np.argsort(-np.abs(found.contributions), axis=1, kind="stable").tolist()
-        texts = reasons(answer.columns, answer.currency, found, len(names), computed.rows.language)
-        values, moved = found.values.tolist(), found.contributions.tolist()
+        orders = np.argsort(-np.abs(found.contributions), axis=1, kind="stable")
+        texts = reasons(answer.columns, answer.currency, found, len(names), rows.language)
+        shown = found.values.tolist()
         for j, column in enumerate(answer.columns):
             said = words(column, found.values[:, j]) if column.dtype == "string" else ()
-            for row, word in zip(values, said, strict=False):
+            for row, word in zip(shown, said, strict=False):
                 row[j] = word
-        answers, scores = computed.rows.answers[rows].tolist(), computed.rows.scores[rows].tolist()
-        made, could = computed.made[rows], computed.could[rows]
-        of_themes, by_theme = computed.themes[0], computed.themes[1][rows].tolist()
-        return [
-            {
-                answer.output: answers[i],
-                "score": scores[i],
+        numbers = (rows.answers, rows.scores, found.base, found.scores, by_theme)
+        each = zip(
+            *(column.tolist() for column in (*numbers, found.contributions, orders)),
+            *(shown, texts), strict=True,
+        )  # fmt: skip
+        for i, (value, score, base, total, themed, moved, order, values, why) in enumerate(each):
+            yield {
+                answer.output: value,
+                "score": score,
                 "base": base,
-                "sum_check": abs(total - scores[i]),
-                **({"value": made[i]} if made else {}),
-                "reasons": texts[i][:TOP_REASONS],
-                **({"levers": could[i]} if could else {}),
-                "themes": dict(zip(of_themes, by_theme[i], strict=True)),
+                "sum_check": abs(total - score),
+                **({"value": computed.made[i]} if computed.made else {}),
+                "reasons": why[:TOP_REASONS],
+                **({"levers": computed.could[i]} if computed.could else {}),
+                "themes": dict(zip(of_themes, themed, strict=True)),
                 "contributions": [
                     {
                         "feature": names[j],
-                        "value": values[i][j],  # NaN, a missing value, is written as null
-                        "contribution": moved[i][j],
+                        "value": values[j],  # NaN, a missing value, is written as null
+                        "contribution": moved[j],
                         "text": text,
                     }
-                    for j, text in zip_longest(orders[i], texts[i])
+                    for j, text in zip_longest(order, why)
                 ],
             }
-            for i, (base, total) in enumerate(
-                zip(found.base.tolist(), found.scores.tolist(), strict=True)
-            )
-        ]
 
     def _made(self, of: Rows) -> list[dict[str, Any]]:
         """For each row what makes its value, in a sentence for each factor; largest first."""

@@ -120,7 +120,7 @@ class Pages:
             "others": {other.model: other.says(source_id) for other in self.others},
             "alone": ALONE, "timeline": self._timeline(source_id),
             "told": {name: column[0] for name, column in told.items()},
-            "why": reasons(answer.columns, answer.currency, explained, top=5)[0],
+            "why": next(reasons(answer.columns, answer.currency, explained, top=5)),
             "bars": bars(float(explained.base[0]), explained.contributions[0], bundle.columns),
             "columns": answer.columns, "currency": answer.currency,
         }  # fmt: skip

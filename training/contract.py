@@ -1,6 +1,6 @@
 """What a task and a model promise to each other, and the two small things they exchange."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -204,8 +204,8 @@ def reasons(
     explanation: Explanation,
     top: int = 3,
     language: Language = "en",
-) -> list[list[str]]:
-    """For each row the ``top`` largest contributions, each as a short sentence.
+) -> Iterator[list[str]]:
+    """For each row in turn the ``top`` largest contributions, each as a short sentence.
 
     A sentence says the meaning, the value with its unit, and which way it moves the score, such as
     ``time since the last order: 71 days (raises the score)``.
@@ -223,11 +223,9 @@ def reasons(
         np.asarray(explanation.values, dtype=np.float64).tolist(),
         explanation.contributions.tolist(), order.tolist(), strict=True,
     )  # fmt: skip
-    return [
-        [
+    for values, moved, largest in rows:
+        yield [
             states[j](values[j]) + (raises if moved[j] > 0 else lowers)
             for j in largest
             if moved[j] != 0.0
         ]
-        for values, moved, largest in rows
-    ]

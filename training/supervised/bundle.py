@@ -187,7 +187,7 @@ class Bundle:
         """The largest contributions of each row in words; a frame as for :meth:`predict_frame`."""
         coded = categories.encoded(X, self.answer.columns)
         explained = self.explain(matrix(coded, self.columns))
-        return reasons(self.answer.columns, self.answer.currency, explained, top)
+        return list(reasons(self.answer.columns, self.answer.currency, explained, top))
 
     def reason_groups(self, X: "pd.DataFrame") -> list[str]:
         """The theme that raises each row's score most; a frame as for :meth:`predict_frame`."""
