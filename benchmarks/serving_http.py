@@ -162,11 +162,8 @@ class Flooded:
     """Seconds of processor that an answer takes at the peak."""
     refused: float
     """Seconds of processor for each refusal, if answers cost as much as at the peak; NaN = none."""
-
-    @property
-    def kept(self) -> float:
-        """Answers a second of the flooded service by those at its peak."""
-        return self.over.rate() / self.peak.rate()
+    kept: float
+    """Answers a second of the flooded service by those at its peak, the median over turns."""
 
 
 def flooded(
@@ -174,24 +171,35 @@ def flooded(
 ) -> Flooded:
     """Ask twice as much of a service as it answers to clients that wait.
 
-    A shared machine is not as quick all the time, so the peak is measured before each turn.
+    A shared machine is not as quick all the time, so the peak is measured before and after each
+    turn.
     """
     at, sends, few = service.at, service.sends(X, rows, path), 4 if rows > 1 else 32
-    peaks, overs, spent = [], [], [service.busy]
+    spent = [service.busy]
+
+    def seen(asking: Coroutine[Any, Any, Seen]) -> Seen:
+        found = load.together(asking)[0]
+        spent.append(service.busy)
+        return found
+
+    peaks, overs = [seen(load.peak(at, sends, 4, few))], list[Seen]()
     for _ in range(turns):
-        peaks += load.together(load.peak(at, sends, 3, few))
-        spent.append(service.busy)
-        overs += load.together(load.steady(at, sends, 2 * peaks[-1].rate(), seconds / turns))
-        spent.append(service.busy)
+        overs.append(seen(load.steady(at, sends, 2 * peaks[-1].rate(), seconds / turns)))
+        peaks.append(seen(load.peak(at, sends, 4, few)))
     peak, over, took = load.joined(peaks), load.joined(overs), np.diff(spent)
     told, refused = over.statuses(), sum(over.refusals().values())
     answered = took[::2].sum() / peak.statuses()[200]
     more = (took[1::2].sum() - told.get(200, 0) * answered) / refused if refused else float("nan")
-    found = Flooded(peak, over, answered, more)
+    kept = [
+        2 * turn.rate() / (before.rate() + after.rate())
+        for before, turn, after in zip(peaks, overs, peaks[1:], strict=False)
+    ]
+    found = Flooded(peak, over, answered, more, statistics.median(kept))
     print(f"{service.name}: {path} x {rows}, {peak.rate():.1f} answers a second at its peak")
     print(f"  at twice that for {seconds:g} s {over.rate():.1f} a second, by status {told}, "
           f"{over.broken} broken connections")  # fmt: skip
     print(f"  processor ms of an answer {1e3 * answered:.2f}, of a refusal {1e3 * more:.2f}")
+    print(f"  of the peaks before and after, by turn: {' '.join(f'{share:.2f}' for share in kept)}")
     return found
 
 
