@@ -6,6 +6,7 @@ answers given to them at training time. Answers need numpy alone.
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -95,7 +96,7 @@ class LifecycleBundle:
     golden: Mapping[str, Floats] | None = None
     """``X`` and the answers given when it was learned."""
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Feature columns in order."""
         return tuple(column.name for column in self.answer.columns)
@@ -203,8 +204,7 @@ class LifecycleBundle:
         edges = self.answer.observe.get(name)
         said = say("not observed", language) if np.isnan(count) else f"{count:.0f}"
         if edges and not np.isnan(count):
-            level = int(np.searchsorted(edges, count, side="right"))
-            said = words_of_levels(edges)[level]
+            said = words_of_levels(edges)[bisect_right(edges, count)]
         way = "for state" if moved > 0 else "for next" if moved < 0 else "for neither"
         what = meaning(self.answer.columns[j].meaning, language)
         return say(way, language, what=what, value=said)

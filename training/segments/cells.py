@@ -12,8 +12,8 @@ minus twice the log density up to a constant; value tiers crossed with clusters 
 between two segments, ``D_other - D_own``, add up over the columns exactly, whatever the way.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class Cells:
     centre: Floats
     """Shape (n_cells, n_columns)."""
     precision: Floats
-    """Shape (n_cells, n_columns, n_columns); zero for a cell without a centre."""
+    """Symmetric, shape (n_cells, n_columns, n_columns); zero for a cell without a centre."""
 
     @classmethod
     def around(cls, centre: Floats, precision: Floats | None = None) -> "Cells":
@@ -90,6 +90,30 @@ class Cells:
                 away = Z - self.centre[cell]
                 found[:, cell] += np.einsum("nj,nj->n", away, away @ P)
         return found
+
+    def along(self, Z: Floats, j: int) -> Callable[[Floats], Floats]:
+        """Squared distances while column ``j`` has other values, all else equal.
+
+        Returns
+        -------
+        callable
+            Values of shape (n_rows, n_values) -> distances to every cell, shape (n_rows, n_values,
+            n_cells), from the parts of the sum that change: one step costs no row anew.
+        """
+        low, high = self.lower.copy(), self.upper.copy()
+        low[:, j], high[:, j] = -np.inf, np.inf
+        # Gaps of the other columns, summed without this one's: zero exactly where there are none.
+        rest = replace(self, lower=low, upper=high).distances(Z)[:, None, :]
+        across, own = self.precision[:, j], Z[:, j, None]
+        slope = 2 * (Z @ across.T - (self.centre * across).sum(axis=1))[:, None, :]
+
+        def at(values: Floats) -> Floats:
+            step, value = (values - own)[..., None], values[..., None]
+            gap = np.maximum(self.lower[:, j] - value, 0) + np.maximum(value - self.upper[:, j], 0)
+            found: Floats = rest + gap**2 + step * (slope + step * across[:, j])
+            return found
+
+        return at
 
     def nearest(self, Z: Floats) -> tuple[Ints, Ints, Floats]:
         """Own cell, the nearest cell of another segment, and the squared distances to both.

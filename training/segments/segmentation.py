@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from features.schema import FeatureColumn
 from training.arrays import packed, unpacked
 from training.contract import Explanation, Floats, matrix
-from training.segments.cells import Cells, Ints
+from training.segments.cells import CHUNK, Cells, Ints
 from training.segments.space import GRID, Space
 from training.segments.ways import Way
 
@@ -102,48 +103,51 @@ class Segmentation:
         row's own value, then the border is found by halving. Least is in robust deviations. None
         where no single column moves the row.
         """
-        return [self._least_change(row) for row in X]
+        Z, block = self.space.scaled(X), max(CHUNK // GRID, 1)
+        found: list[Change | None] = []
+        for at in range(0, len(X), block):
+            found += self._changes(X[at : at + block], Z[at : at + block])
+        return found
 
-    def _least_change(self, row: Floats) -> Change | None:
-        now = self.space.scaled(row[None])[0]
-        segment = int(self.cells.assign(now[None])[0])
-        best: Change | None = None
-        least = np.inf
-        for j, column in enumerate(self.columns):
+    def _changes(self, X: Floats, Z: Floats) -> list[Change | None]:
+        least, column = np.full(len(Z), np.inf), np.zeros(len(Z), np.int64)
+        own, there, tried = self.cells.assign(Z), Z.copy(), self.space.scaled(self.space.grid)
+        for j in range(len(self.columns)):
             if self.space.words(j):
                 continue
-            tried = np.tile(row, (GRID, 1))
-            tried[:, j] = self.space.grid[:, j]
-            Z = self.space.scaled(tried)
-            away = np.abs(Z[:, j] - now[j])
-            moved = self.cells.assign(Z) != segment
-            if not moved.any():
-                continue
-            reached = int(np.flatnonzero(moved)[np.argmin(away[moved])])
-            z, found = float(Z[reached, j]), int(self.cells.assign(Z[[reached]])[0])
-            if now[j] != self.space.missing[j] or not now[j]:
-                z, found = self._border(now, j, z, segment)
-            if abs(z - now[j]) < least:
-                least = abs(z - now[j])
-                there = now.copy()
-                there[j] = z
-                value = float(self.space.unscaled(there[None])[0, j])
-                best = Change(column, float(row[j]), value, found)
-        return best
+            border = self._border(Z, own, j, tried[:, j])
+            nearer = np.flatnonzero(np.abs(border - Z[:, j]) < least)
+            there[nearer], column[nearer] = Z[nearer], j
+            there[nearer, j] = border[nearer]
+            least[nearer] = np.abs(border - Z[:, j])[nearer]
+        segment, told = self.cells.assign(there), self.space.unscaled(there)
+        return [
+            Change(self.columns[j], float(X[i, j]), float(told[i, j]), s) if least[i] < np.inf
+            else None
+            for i, (j, s) in enumerate(zip(column.tolist(), segment.tolist(), strict=True))
+        ]  # fmt: skip
 
-    def _border(self, now: Floats, j: int, moved: float, segment: int) -> tuple[float, int]:
-        """The scaled value of column ``j`` nearest to ``now[j]`` that moves the row, and where."""
-        stays, probe = float(now[j]), now.copy()
+    def _border(self, Z: Floats, own: Ints, j: int, tried: Floats) -> Floats:
+        """The values of column ``j`` nearest to the rows' own that move them; NaN = none does."""
+        now, along = Z[:, j], self.cells.along(Z, j)
+
+        def moves(values: Floats) -> NDArray[np.bool_]:
+            at: NDArray[np.bool_] = self.cells.segment[along(values).argmin(axis=2)] != own[:, None]
+            return at
+
+        away = np.where(moves(np.tile(tried, (len(Z), 1))), np.abs(tried - now[:, None]), np.inf)
+        reached = tried[away.argmin(axis=1)]
+        moved, stays = reached, now
         for _ in range(HALVINGS):
-            probe[j] = (stays + moved) / 2
-            if int(self.cells.assign(probe[None])[0]) == segment:
-                stays = float(probe[j])
-            else:
-                moved = float(probe[j])
+            probe = (stays + moved) / 2
+            beyond = moves(probe[:, None])[:, 0]
+            stays, moved = np.where(beyond, stays, probe), np.where(beyond, probe, moved)
         # So far beyond the border that the value, told in its own unit, is beyond it too.
-        moved += NUDGE * np.sign(moved - now[j])
-        probe[j] = moved
-        return moved, int(self.cells.assign(probe[None])[0])
+        moved = moved + NUDGE * np.sign(moved - now)
+        # A missing value that lies apart is no place to walk from: the nearest one tried stands.
+        apart = (now == self.space.missing[j]) & (now != 0.0)
+        moved = np.where(apart, reached, moved)
+        return np.where(np.isfinite(away).any(axis=1), moved, np.nan)
 
     def save(self) -> dict[str, bytes]:
         """File name -> bytes; npz without pickle."""

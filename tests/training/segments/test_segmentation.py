@@ -12,8 +12,10 @@ from sklearn.metrics import adjusted_rand_score
 from features.settings import Part, resolve
 from tests.training.segments.samples import ACTIVITY, SCHEMA, VALUE, customers
 from tests.training.segments.test_ways import PARTS, made
+from training.segments import segmentation
 from training.segments.choose import WAYS
 from training.segments.segmentation import Segmentation
+from training.segments.space import GRID
 from training.segments.stability import (
     adjusted_rand,
     bootstrap,
@@ -61,6 +63,33 @@ def test_the_least_change_moves_and_less_does_not(part: Part) -> None:
         still = found.cells.assign(nearer[:-1]) == segment
         # Between two tried quantiles a narrow segment may lie; elsewhere nothing nearer moves.
         assert still.mean() > 0.9
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda p: p.use)
+def test_distances_along_a_column_are_those_of_the_changed_rows(part: Part) -> None:
+    """What is told of a step is what a row that took it would be told."""
+    X = customers(300, 5)[0]
+    found = made(part, X)
+    Z = found.space.scaled(found.rows(X)[:20])
+    for j in range(len(found.columns)):
+        values = np.random.default_rng(j).normal(0, 3, (len(Z), 4))
+        along = found.cells.along(Z, j)(values)
+        for k, value in enumerate(values.T):
+            there = Z.copy()
+            there[:, j] = value
+            np.testing.assert_allclose(along[:, k], found.cells.distances(there), atol=1e-8)
+
+
+def test_least_changes_of_many_rows_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they are found in several blocks."""
+    X = customers(300, 6)[0]
+    found = made(PARTS[0], X)
+    rows = found.rows(X)[:7]
+    each = [found.least_changes(row[None])[0] for row in rows]
+    monkeypatch.setattr(segmentation, "CHUNK", 3 * GRID)
+    assert found.least_changes(rows) == each
+    assert any(each)
+    assert found.least_changes(rows[:0]) == []
 
 
 def test_a_least_change_between_two_centres_is_the_exact_one() -> None:
