@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 READY = "/readyz"
 METRICS = "/metrics"
 """The app answers it and finds there what the guard has counted, in its state."""
+SHED_SECONDS = 0.005
+"""How long a refusal for overload takes: clients that ask again at once, whatever it says, would
+take the core from those who are let in."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ASK_PERSON = b'Basic realm="perennial", charset="UTF-8"'
 
@@ -60,7 +63,7 @@ class Limits:
     body_bytes: int = 1 << 20
     header_bytes: int = 16 << 10
     in_flight: int = 64
-    """Requests at work at the same time; more are refused at once."""
+    """Requests at work at the same time; more are refused."""
     seconds: float = 10.0
     """From the first byte of a request to its answer."""
 
@@ -196,6 +199,7 @@ class Guard:
         backlog = self._backlogs.setdefault(path, Backlog(rule.most, rule.wait))
         if self.metrics.in_flight >= self.limits.in_flight or backlog.full(size):
             self.metrics.shed += 1
+            await asyncio.sleep(SHED_SECONDS)
             text = "too many requests are at work; try again in a second"
             raise Refused(503, "overloaded", text, headers=((b"retry-after", b"1"),))
         self.metrics.in_flight += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.guard import Guard, Limits
+from serving.guard import SHED_SECONDS, Guard, Limits
 from serving.refused import Refused
 from tests.serving.asgi import JSON, Reply, ask, ask_async
 from tests.serving.echo import RULES, Echo, refused, stream
@@ -85,7 +85,7 @@ def test_client_that_leaves_is_not_answered() -> None:
     assert guard.metrics.in_flight == 0
 
 
-def test_more_than_the_limit_is_shed_at_once() -> None:
+def test_more_than_the_limit_is_shed_soon() -> None:
     """With two at work the third gets 503 before its body is read; health answers."""
     guard = Guard(Echo(seconds=0.2), RULES, limits=Limits(in_flight=2))
 
@@ -98,7 +98,8 @@ def test_more_than_the_limit_is_shed_at_once() -> None:
             await asyncio.sleep(0.05)
             begun = asyncio.get_running_loop().time()
             third = await ask_async(guard, "POST", "/work", [b"{}"] * 9, JSON, slow=5.0)
-            assert asyncio.get_running_loop().time() - begun < 0.1
+            # Soon, yet not so soon that who asks again at once could do so all the time.
+            assert SHED_SECONDS <= asyncio.get_running_loop().time() - begun < 0.1
             health = group.create_task(ask_async(guard, "GET", "/livez"))
         after = await ask_async(guard, "POST", "/work", [b"{}"], JSON)
         return [task.result() for task in work], third, health.result(), after
