@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class FeaturePart(Part):
     """
     columns: tuple[str, ...] = ()
     """Only these of its columns; empty = all. What they do not need is not computed."""
+    without: tuple[str, ...] = ()
+    """None of these of its columns."""
 
 
 class FeaturePlan(Strict):
@@ -79,9 +82,28 @@ def sets_of(parts: Sequence[FeaturePart]) -> list[FeatureSet]:
     """The sets that ``parts`` name, each with the columns that were chosen of it."""
     sets: list[FeatureSet] = []
     for part in parts:
-        whole = resolve(SETS, part)
-        sets.append(Chosen(whole, part.columns) if part.columns else whole)
+        whole, names = resolve(SETS, part), _chosen(part)
+        sets.append(Chosen(whole, names) if names else whole)
     return sets
+
+
+def _chosen(part: FeaturePart) -> tuple[str, ...]:
+    """The columns that ``part`` chooses of its set; empty = all.
+
+    Raises
+    ------
+    ConfigError
+        If one to leave out is not there, or none is left.
+    """
+    if not part.without:
+        return part.columns
+    names = part.columns or tuple(k.name for k in resolve(SETS, part).columns())
+    left = tuple(name for name in names if name not in part.without)
+    unknown = [name for name in part.without if name not in names]
+    if unknown or not left:
+        found = f"columns {unknown} are unknown" if unknown else "no column is left"
+        raise ConfigError(f"{part.use}, without: {found}; it has {', '.join(names)}")
+    return left
 
 
 def united(plans: Sequence[FeaturePlan]) -> FeaturePlan:
@@ -103,10 +125,12 @@ def united(plans: Sequence[FeaturePlan]) -> FeaturePlan:
             other = parts.setdefault(part.use, part)
             if resolve(SETS, other).config != resolve(SETS, part).config:
                 problems.append(f"{part.use}: used with different settings")
-            every = not (other.columns and part.columns)
-            chosen = () if every else tuple(dict.fromkeys((*other.columns, *part.columns)))
+            both = (_chosen(other), _chosen(part))
+            chosen = tuple(dict.fromkeys(chain(*both))) if all(both) else ()
             optional = other.optional and part.optional
-            parts[part.use] = other.model_copy(update={"columns": chosen, "optional": optional})
+            parts[part.use] = other.model_copy(
+                update={"columns": chosen, "without": (), "optional": optional}
+            )
     if problems:
         raise ConfigError.listing(
             "these pipelines cannot share one publication; publish them to stores of their own",

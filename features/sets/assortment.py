@@ -22,10 +22,10 @@ class AssortmentConfig(Strict):
     """Windows ``[t - w, t)`` for products, repeats, novelty and the price of an item."""
     catalogue_days: int = Field(default=365, ge=1)
     """Window of what the product table tells: categories, brands, launches, price level."""
-    launched_days: int | None = Field(default=90, ge=1)
-    """A product is new so long after it was first listed. None = no column says what is new: a
-    table of products that is made of sales lists as new whatever sells rarely, the more of it the
-    nearer the cutoff is to the first sale."""
+    launched_days: int = Field(default=90, ge=1)
+    """A product is new so long after it was first listed. A table of products that is made of sales
+    lists as new whatever sells rarely, the more of it the nearer the cutoff is to the first sale:
+    models may leave that column out."""
 
 
 class Assortment:
@@ -95,8 +95,6 @@ class Assortment:
         told = [k.name.partition("__")[2] for k in self._catalogue_columns()]
         if view.has(CATALOGUE):
             known = _told_by_catalogue(found)
-            if self.config.launched_days is not None:
-                known.append(ratio(found.all_new, found.all_n))
         else:
             known = [ibis.null("float64")] * len(told)
         values |= dict(zip(told, known, strict=True))
@@ -140,20 +138,17 @@ class Assortment:
                     days,
                 ),
             ]  # fmt: skip
-        columns.append(
+        columns += [
             DECLARE.maybe(
                 "price_level", "ratio",
                 "paid for goods over what they cost at the mean list price of their category",
                 missing("category and the category's list prices"), days,
-            )
-        )  # fmt: skip
-        if new is not None:
-            columns.append(
-                DECLARE.share(
-                    f"new_{new}d_share", f"share of lines of products first listed in the {new} "
-                    "days before the cutoff", missing("first listing"), days,
-                )
-            )  # fmt: skip
+            ),
+            DECLARE.share(
+                f"new_{new}d_share", f"share of lines of products first listed in the {new} "
+                "days before the cutoff", missing("first listing"), days,
+            ),
+        ]  # fmt: skip
         return columns
 
     def _bought(self, view: View) -> ir.Table:
@@ -174,7 +169,7 @@ class Assortment:
         priced = told.usual_price.notnull()
         return told.group_by([*KEYS, c.CATEGORY, "brand"]).aggregate(
             n=told.count(),
-            new=told.count(where=told.listed_days <= (self.config.launched_days or 0)),
+            new=told.count(where=told.listed_days <= self.config.launched_days),
             paid=told[c.AMOUNT].sum(where=priced),
             usual=(told[c.QUANTITY] * told.usual_price).sum(where=priced),
         )
@@ -210,4 +205,4 @@ def _told_by_catalogue(found: ir.Table) -> list[ir.Value]:
             ratio(found[f"{kind}_top"], n),
             entropy(n, found[f"{kind}_n_ln_n"] / BILLION),
         ]
-    return [*values, ratio(found.all_paid, found.all_usual)]
+    return [*values, ratio(found.all_paid, found.all_usual), ratio(found.all_new, found.all_n)]

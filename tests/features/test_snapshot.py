@@ -27,7 +27,7 @@ from features.identity import KEY_FILE
 from features.passes import Passes
 from features.profile import profile
 from features.schema import FeatureColumn
-from features.settings import Strict, Workspace
+from features.settings import Strict, Workspace, load_yaml
 from features.snapshot import (
     FeaturePart,
     FeaturePlan,
@@ -35,6 +35,7 @@ from features.snapshot import (
     feature_sets,
     read_features,
     read_schema,
+    sets_of,
     united,
 )
 from features.store import Published
@@ -578,8 +579,36 @@ def test_pipelines_share_one_publication_where_their_sets_agree() -> None:
     assert set(both.features[0].columns) == {"rfm__recency_days", "rfm__frequency_orders"}
     assert united([plan(some), plan(FeaturePart(use="rfm.Rfm"))]).features[0].columns == ()
     assert not united([plan(orders), plan(FeaturePart(use="orders.Orders"))]).features[0].optional
+    less = FeaturePart(use="rfm.Rfm", without=("rfm__recency_days",))
+    left = united([plan(less), plan(less)]).features[0].columns
+    assert left == tuple(k.name for k in feature_sets(plan(less))[0].columns())
+    assert "rfm__recency_days" not in left
+    assert set(united([plan(less), plan(some)]).features[0].columns) == {*left, *some.columns}
+    assert united([plan(less), plan(FeaturePart(use="rfm.Rfm"))]).features[0].columns == ()
     other = FeaturePart(use="orders.Orders", config={"season_days": 30})
     with pytest.raises(ConfigError, match=r"orders.Orders: used with different settings"):
         united([plan(orders), plan(other)])
     with pytest.raises(ConfigError, match="data: 'telco_churn' and 'simulated'"):
         united([plan(orders), plan(orders, data="telco_churn")])
+
+
+def test_columns_left_out_are_known_and_not_all() -> None:
+    """A name that is not there, or nothing left, is refused with what there is."""
+    with pytest.raises(ConfigError, match=r"rfm.Rfm, without: columns \['rfm__x'\].*rfm__recency"):
+        sets_of([FeaturePart(use="rfm.Rfm", without=("rfm__x",))])
+    one = ("rfm__recency_days",)
+    with pytest.raises(ConfigError, match=r"rfm.Rfm, without: no column is left"):
+        sets_of([FeaturePart(use="rfm.Rfm", columns=one, without=one)])
+
+
+def test_the_pipelines_of_the_demo_share_one_publication() -> None:
+    """``make demo`` publishes the profiles of all its pipelines together."""
+    root = Path(__file__).parents[2]
+    makefile = (root / "Makefile").read_text()
+    names = next(line for line in makefile.splitlines() if line.startswith("PIPELINES ?= "))
+    fields, plans = set(FeaturePlan.model_fields), []
+    for name in names.removeprefix("PIPELINES ?= ").split():
+        values = load_yaml(root / "configs" / f"{name}.yaml")
+        plans.append(FeaturePlan(**{k: v for k, v in values.items() if k in fields}))
+    assert len(plans) > 1
+    assert united(plans).features
