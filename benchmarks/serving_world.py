@@ -45,9 +45,9 @@ from serving.serve import Server
 from training import versions
 from training.calibrate import Calibrator
 from training.keys import add_reviewer, signing_key
+from training.model_part import ModelPart
 from training.models.gbm import Gbm, GbmConfig
 from training.record import Record
-from training.repairs import ModelPart
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Answer, Bundle
 from training.versions import Approved

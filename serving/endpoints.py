@@ -77,7 +77,7 @@ class Endpoints:
         self.facts = {
             **release.facts(answer, answer.space),
             "unit": answer.said_unit,
-            "kind": answer.model.use,
+            "kind": answer.model.named,
             "horizon_days": answer.horizon_days,
             "threshold": answer.threshold,
             "max_rows": MAX_ROWS,

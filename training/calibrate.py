@@ -30,6 +30,8 @@ FIT: dict[Question, tuple[Kind, ...]] = {
     "amount": ("identity", "factor"),
 }
 """Curves that fit the answers to a kind of question."""
+PLAIN: tuple[Kind, ...] = ("expit", "identity")
+"""Curves that learn nothing."""
 LOSS: dict[Question, str] = {"event": "log_loss", "amount": "total_error"}
 """What a curve is chosen by: log loss, or the absolute log of predicted over actual total."""
 
@@ -222,7 +224,8 @@ def choose(
 
     Candidates are every kind with and without the season's shift. With the shift only folds that
     have a year before them can be used; where there are two or more, all candidates are judged on
-    those. If the season is always to be heeded, one is enough, and no candidate is without.
+    those. If the season is always to be heeded, one is enough, and no candidate is without. Where
+    there is nothing to learn from but what would be judged, only curves that learn nothing are.
 
     Parameters
     ----------
@@ -243,11 +246,14 @@ def choose(
     offered = ((True,) if always else (False, True)) if offer else (False,)
     for season in offered:
         usable = with_season if season else folds
-        for kind in config.offered(question):
+        rests = [_others(held, usable, folds, forward) for held in judged]
+        kinds = config.offered(question)
+        if not all(rests):
+            kinds = tuple(kind for kind in kinds if kind in PLAIN) or kinds
+        for kind in kinds:
             losses = []
-            for held in judged:
-                rest = _others(held, usable, folds, forward)
-                p = fit(kind, *_pooled(rest, season)).apply(_moved(held, season))
+            for held, rest in zip(judged, rests, strict=True):
+                p = fit(kind, *_pooled(rest or [held], season)).apply(_moved(held, season))
                 losses.append(loss(held.labels, p))
             table.append(
                 {
@@ -273,16 +279,16 @@ def out_of_fold(kind: Kind, season: bool, folds: Sequence[Fold]) -> list[Floats 
     found: list[Floats | None] = []
     for held in folds:
         rest = _others(held, usable, folds, False)
-        curve = fit(kind, *_pooled(rest, season))
+        curve = fit(kind, *_pooled(rest or [held], season))
         found.append(curve.apply(_moved(held, season)) if any(held is f for f in usable) else None)
     return found
 
 
 def _others(held: Fold, usable: Sequence[Fold], folds: Sequence[Fold], before: bool) -> list[Fold]:
-    """Those of ``usable`` that a curve for ``held`` may learn from; itself where there are none."""
+    """Those of ``usable`` that a curve for ``held`` may learn from."""
     place = next(i for i, fold in enumerate(folds) if fold is held)
     allowed = folds[:place] if before else folds
-    return [f for f in usable if f is not held and any(f is fold for fold in allowed)] or [held]
+    return [f for f in usable if f is not held and any(f is fold for fold in allowed)]
 
 
 def with_shift(calibrator: Calibrator, shift: float) -> Calibrator:

@@ -82,6 +82,7 @@ class Pipeline(FeaturePlan):
     """Service file below ``serving``; None = not served."""
 
 
+P = TypeVar("P", bound=Part)
 C = TypeVar("C", bound=Pipeline, covariant=True)
 T = TypeVar("T", bound=AnyTask, covariant=True)
 
@@ -172,7 +173,7 @@ def load_plan(place: Workspace, path: Path, assignments: Sequence[str] = ()) -> 
     return plan
 
 
-def spelled(home: str, part: Part) -> Part:
+def spelled(home: str, part: P) -> P:
     """The part with its defaults: written out or not, it is the same run."""
     config = resolve(home, part).config.model_dump(mode="json")
     return part.model_copy(update={"config": config})  # what else a part says stays

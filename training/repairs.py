@@ -6,7 +6,7 @@ who is judged; they are kept among the model's files, so every way of asking rep
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,13 @@ from pydantic import model_validator
 from features.errors import DataError
 from features.outliers import Outliers
 from features.schema import FeatureColumn
-from features.settings import Part, Strict, resolve
+from features.settings import Strict
 from training.arrays import packed, unpacked
-from training.bundle import MODELS
 from training.contract import Explanation, Floats, Model, category_columns, matrix
 from training.details import Detail
+
+if TYPE_CHECKING:
+    from training.model_part import ModelPart
 
 FILE = "repairs.npz"
 TABLE = "repairs.csv"
@@ -56,21 +58,7 @@ class Repair(Strict):
         return [word for word in (far, IMPUTED if self.impute else "") if word]
 
 
-class ModelPart(Part):
-    """A model in a pipeline YAML."""
-
-    repairs: dict[str, Repair] = {}
-    """Feature column -> what is done to its values before the model sees them."""
-
-
-def built(part: Part) -> Model:
-    """The model that ``part`` names, behind its repairs where it declares some."""
-    model: Model = resolve(MODELS, part)
-    declared = part.repairs if isinstance(part, ModelPart) else {}
-    return Repaired(model, declared) if declared else model
-
-
-def misfits(part: ModelPart, columns: Sequence[FeatureColumn]) -> list[str]:
+def misfits(part: "ModelPart", columns: Sequence[FeatureColumn]) -> list[str]:
     """What of the repairs of ``part`` does not fit the feature columns."""
     known, problems = {column.name: column for column in columns}, []
     for name, repair in part.repairs.items():

@@ -14,7 +14,7 @@ from training.bundle import MODELS
 from training.calibrate import uncalibrated
 from training.contract import Floats, Kind, Model, matrix
 from training.metrics import LOWER_IS_BETTER, METRICS, OF_KIND, Ranked
-from training.repairs import ModelPart, built
+from training.model_part import ModelPart, built
 from training.splits import Block, Round
 from training.study import SharedStudy
 
@@ -121,9 +121,10 @@ def tune(
     ]
     if search.trials == 0 or not (search.space or search.early_stopping):
         return model, pd.DataFrame(columns=columns)
-    tried = _Trials(within, kind, model, search, seed)
+    alone = model.alone
+    tried = _Trials(within, kind, alone, search, seed)
     study = SharedStudy(
-        storage, name, _of(within, kind, model, search, seed), minimize=tried.minimize, join=join
+        storage, name, _of(within, kind, alone, search, seed), minimize=tried.minimize, join=join
     )
     with beside or nullcontext():
         found = study.complete(

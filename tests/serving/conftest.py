@@ -16,8 +16,8 @@ from serving.release import Release
 from training import bundle as bundles
 from training.calibrate import Calibrator
 from training.keys import signing_key, verifying_key
+from training.model_part import ModelPart
 from training.models.gbm import Gbm, GbmConfig
-from training.repairs import ModelPart
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Answer, Bundle
 

@@ -15,7 +15,8 @@ from serving.release import Release
 from tests.serving.asgi import post
 from tests.training import samples
 from training import bundle as bundles
-from training.repairs import NOTHING, ModelPart, Repaired, built
+from training.model_part import ModelPart, built
+from training.repairs import NOTHING, Repaired
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Bundle
 

@@ -19,8 +19,8 @@ from training import categories
 from training.calibrate import Calibrator
 from training.contract import matrix
 from training.keys import signing_key, verifying_key
+from training.model_part import ModelPart
 from training.models.gbm import Tweedie, TweedieConfig
-from training.repairs import ModelPart
 from training.supervised import bundle as supervised
 from training.supervised.bundle import Answer, Bundle
 

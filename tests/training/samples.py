@@ -12,7 +12,7 @@ from features.settings import resolve
 from training.bundle import MODELS
 from training.calibrate import Calibrator
 from training.contract import Floats
-from training.repairs import ModelPart
+from training.model_part import ModelPart
 from training.rows import Rows
 from training.splits import Splits
 from training.supervised.bundle import Answer, Bundle

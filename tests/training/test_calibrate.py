@@ -217,6 +217,22 @@ def test_a_season_that_always_counts_is_not_put_to_the_vote() -> None:
     assert [line["season"] for line in voted if line["chosen"]] == [False]
 
 
+def test_what_a_single_fold_teaches_is_not_judged_on_it() -> None:
+    """A staircase would win there; asked for alone, it is taken all the same."""
+    folds = seasons([0.0, 0.6, 0.3], [None, None, 0.3], n=400)
+    config = CalibrateConfig(season="always")
+    made, table = choose(config, folds, season_known=True, in_time=True)
+    assert made.kind == "expit"
+    assert [line["kind"] for line in table] == ["expit"]
+    staircase = CalibrateConfig(season="always", kinds=("isotonic",))
+    made, _ = choose(staircase, folds, season_known=True, in_time=True)
+    assert made.kind == "isotonic"
+    (*without, p) = out_of_fold("expit", True, folds)
+    assert without == [None, None]
+    assert p is not None
+    assert np.array_equal(p, expit(folds[2].scores + 0.3))
+
+
 def test_a_beta_curve_is_found_again() -> None:
     """A distortion that no line in log-odds undoes: slopes differ for low and high scores."""
     rng = np.random.default_rng(5)

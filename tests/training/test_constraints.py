@@ -6,9 +6,10 @@ import pytest
 from features.catalogue import entries, every_set
 from features.errors import ConfigError
 from features.schema import FeatureColumn
-from features.settings import Part, resolve
+from features.settings import resolve
 from tests.training import samples
 from training.bundle import MODELS
+from training.model_part import ModelPart
 from training.supervised.constraints import held_to_catalogue
 from training.tasks.amount import Amount, AmountConfig
 from training.tasks.churn import Churn, ChurnConfig
@@ -27,29 +28,29 @@ ASKS = {"name": "q", "output": "q", "question": "Within {horizon_days} days?", "
 
 def test_signs_follow_the_question() -> None:
     """Recency speaks against buying, so for churn; an amount rises with buying."""
-    held = held_to_catalogue(Part(use="gbm.Gbm", config=ASKED), COLUMNS, CHURN)
+    held = held_to_catalogue(ModelPart(use="gbm.Gbm", config=ASKED), COLUMNS, CHURN)
     assert held.config == {"monotone_constraints": {"a": 1, "c": -1}, "max_depth": 2}
-    part = Part(use="gbm.Tweedie", config=ASKED)
+    part = ModelPart(use="gbm.Tweedie", config=ASKED)
     spent = held_to_catalogue(part, COLUMNS, Amount(AmountConfig(**ASKS)))
     assert spent.config["monotone_constraints"] == {"a": -1, "c": 1}
 
 
 def test_parts_of_a_blend_are_held_too() -> None:
     """And what asks for nothing stays as it is."""
-    blend = Part(use="blend.Blend", config={"parts": [
+    blend = ModelPart(use="blend.Blend", config={"parts": [
         {"use": "logistic.Logistic"}, {"use": "gbm.Gbm", "config": ASKED},
     ]})  # fmt: skip
     plain, trees = held_to_catalogue(blend, COLUMNS, CHURN).config["parts"]
     assert plain == {"use": "logistic.Logistic"}
     assert trees["config"]["monotone_constraints"] == {"a": 1, "c": -1}
-    untouched = Part(use="gbm.Gbm", config={"monotone_constraints": {"a": 1}})
+    untouched = ModelPart(use="gbm.Gbm", config={"monotone_constraints": {"a": 1}})
     assert held_to_catalogue(untouched, COLUMNS, CHURN) is untouched
 
 
 def test_a_question_about_something_else_is_refused() -> None:
     """Tickets say nothing of buying, and columns may not either."""
     tickets = Event(EventConfig(table="feedback", **ASKS))
-    part = Part(use="gbm.Gbm", config=ASKED)
+    part = ModelPart(use="gbm.Gbm", config=ASKED)
     with pytest.raises(ConfigError, match="it is not about buying; name columns with 1 or -1"):
         held_to_catalogue(part, COLUMNS, tickets)
     with pytest.raises(ConfigError, match="no column of its sets says which way"):
@@ -72,7 +73,7 @@ def test_trees_keep_the_sign() -> None:
     grid = np.nanquantile(X[name], np.linspace(0, 1, 15))
 
     def slopes(**config: object) -> np.ndarray:
-        model = resolve(MODELS, Part(use="gbm.Gbm", config={**SMALL, **config}))
+        model = resolve(MODELS, ModelPart(use="gbm.Gbm", config={**SMALL, **config}))
         model.fit(X, y, weight=None, seed=0)
         at = model.columns.index(name)
         scores = []

@@ -25,9 +25,10 @@ from training import runs
 from training.bundle import PyfuncAnswer
 from training.calibrate import CalibrateConfig
 from training.contract import Floats, Model, matrix
+from training.model_part import ModelPart, built
 from training.models.gbm import Gbm, GbmConfig
 from training.models.logistic import Logistic, LogisticConfig
-from training.repairs import NOTHING, ModelPart, Repaired, built
+from training.repairs import NOTHING, Repaired
 from training.rows import Rows
 from training.splits import Splits
 from training.supervised import bundle as supervised

@@ -22,9 +22,9 @@ from training.contract import LABEL, Floats, matrix
 from training.details import Unseen
 from training.details.timing import EventTiming, EventTimingConfig, day_of, mean_days
 from training.evaluate import judge
+from training.model_part import ModelPart
 from training.models.hazards import Hazards, HazardsConfig
 from training.pipeline import TASKS
-from training.repairs import ModelPart
 from training.rows import Rows
 from training.supervised import points
 from training.supervised.bundle import Answer, Bundle

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 
 from features.errors import ConfigError
-from features.settings import Part, validated
+from features.settings import validated
 from tests.training import samples
 from training import tune as module
+from training.model_part import ModelPart
 from training.splits import Splits
 from training.tune import SearchConfig, check_space, tune
 
-MODEL = Part(use="logistic.Logistic", config={"C": 0.5})
+MODEL = ModelPart(use="logistic.Logistic", config={"C": 0.5})
 SEARCH = SearchConfig(
     trials=6, metric="log_loss", space={"C": (0.001, 10, "log"), "knots": (2, 33)}
 )
@@ -35,7 +36,7 @@ def nothing(done: int, total: int) -> None:
 
 def searched(
     splits: Splits, file: Path, search: SearchConfig = SEARCH, report: Any = nothing
-) -> tuple[Part, pd.DataFrame]:
+) -> tuple[ModelPart, pd.DataFrame]:
     """The best part and the table of trials."""
     return tune(splits.shipped, "event", MODEL, search, SEED, f"sqlite:///{file}", report)
 
@@ -62,7 +63,7 @@ def test_all_problems_of_a_space_are_listed_at_once() -> None:
         },
     )
     with pytest.raises(ConfigError) as caught:
-        check_space(search, Part(use="gbm.Gbm"), "event")
+        check_space(search, ModelPart(use="gbm.Gbm"), "event")
     message = str(caught.value)
     assert "search.metric: 'auc' is unknown; known: ['accuracy', 'average_precision'" in message
     assert "search.space.max_leaves: gbm.Gbm has no such field; it has ['colsample" in message
@@ -76,7 +77,7 @@ def test_all_problems_of_a_space_are_listed_at_once() -> None:
 def test_a_fraction_for_a_whole_number_is_refused() -> None:
     """A bound that the field's type does not take is named."""
     with pytest.raises(ConfigError, match=r"search\.space\.max_depth: 2\.5: .*valid integer"):
-        check_space(SearchConfig(space={"max_depth": (2.5, 4)}), Part(use="gbm.Gbm"), "event")
+        check_space(SearchConfig(space={"max_depth": (2.5, 4)}), ModelPart(use="gbm.Gbm"), "event")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_a_bound_of_another_shape_is_refused(space: dict[str, Any]) -> None:
 def test_a_fitting_space_is_accepted() -> None:
     """Bounds that the config accepts pass, equal ones too."""
     space = {"max_depth": (2, 5), "reg_lambda": (1, 30, "log"), "subsample": (0.8, 0.8)}
-    check_space(SearchConfig(space=space), Part(use="gbm.Gbm"), "event")
+    check_space(SearchConfig(space=space), ModelPart(use="gbm.Gbm"), "event")
 
 
 # --- the search ---------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ def test_a_written_value_outside_the_space_is_moved_to_its_edge(
     search = SearchConfig(trials=1, metric="log_loss", space={"C": (0.6, 2), "knots": (2, 9)})
     _, table = searched(splits, tmp_path / "study.db", search)
     assert table.iloc[0][["C", "knots"]].tolist() == [0.6, 9]
-    gbm = Part(use="gbm.Gbm", config={"trees": 2})
+    gbm = ModelPart(use="gbm.Gbm", config={"trees": 2})
     search = SearchConfig(trials=1, metric="log_loss", space={"min_child_weight": (50.5, 60)})
     _, table = tune(splits.shipped, "event", gbm, search, SEED, None, nothing)
     assert table.iloc[0]["min_child_weight"] == 50.5
@@ -235,11 +236,13 @@ def test_a_file_that_is_no_study_is_refused(splits: Splits, tmp_path: Path) -> N
 def test_boosting_stops_where_later_blocks_are_answered_best(splits: Splits) -> None:
     """By brute force over the rounds; the table and the best config say how many."""
     search = SearchConfig(trials=1, metric="log_loss", early_stopping=True)
-    part = Part(use="gbm.Gbm", config={"trees": 60, "learning_rate": 0.3, "min_child_weight": 1})
+    part = ModelPart(
+        use="gbm.Gbm", config={"trees": 60, "learning_rate": 0.3, "min_child_weight": 1}
+    )
     best, table = tune(splits.shipped, "event", part, search, SEED, None, nothing)
     means = {}
     for rounds in range(6, 61, 6):
-        fewer = Part(use=part.use, config={**part.config, "trees": rounds})
+        fewer = ModelPart(use=part.use, config={**part.config, "trees": rounds})
         plain = SearchConfig(trials=1, metric="log_loss", space={"reg_lambda": (1, 1)})
         _, trials = tune(splits.shipped, "event", fewer, plain, SEED, None, nothing)
         means[rounds] = trials["value"][0]
@@ -254,7 +257,7 @@ def test_what_does_not_boost_cannot_stop() -> None:
     search = SearchConfig(early_stopping=True, space={"trees": (10, 20)})
     for use, count in (("gbm.Gbm", 1), ("forest.Forest", 2)):
         with pytest.raises(ConfigError) as caught:
-            check_space(search, Part(use=use), "event")
+            check_space(search, ModelPart(use=use), "event")
         assert str(caught.value).count("\n  - ") == count
 
 

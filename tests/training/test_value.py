@@ -24,12 +24,12 @@ from training.contract import Floats, matrix
 from training.details import Unseen, column_sentences, factor_sentence
 from training.details.spread import LIKELY, Spread, recentred
 from training.details.value import CustomerValue, ValueConfig, logarithmic_mean
+from training.model_part import ModelPart
 from training.models import purchases
 from training.models.hybrid import Hybrid, HybridConfig
 from training.models.published_value import PublishedValue, PublishedValueConfig
 from training.models.shapley import shapley
 from training.models.two_part import TwoPart, TwoPartConfig
-from training.repairs import ModelPart
 from training.supervised.bundle import Answer, Bundle, parse, write
 from training.supervised.value_coherence import Churn, beside_churn, contradictions, section
 from training.tasks.clv import Clv, ClvConfig

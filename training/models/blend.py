@@ -1,7 +1,7 @@
-"""Several models in one score: a weighted sum of their log-odds, weights learned out of fold."""
+"""Several models in one score: a weighted sum of their log-odds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,11 @@ class BlendConfig(Strict):
     parts: tuple[Part, ...] = Field(
         default=(Part(use="gbm.Gbm"), Part(use="logistic.Logistic")), min_length=2, max_length=8
     )
+    weights: Literal["stacked", "equal"] = "stacked"
+    """``stacked``: learned from scores out of fold. ``equal``: the mean of the parts' log-odds,
+    which nothing in the teaching rows can mislead where the rows to come are of another season."""
     folds: int = Field(default=3, ge=2, le=20)
-    """Parts of the teaching rows; each is scored by models of the others to learn the weights."""
+    """Parts of the teaching rows; each is scored by models of the others to stack."""
 
     @field_validator("parts")
     @classmethod
@@ -40,7 +43,8 @@ class Blend:
 
     Stacked regression (Wolpert 1992; Breiman 1996, who asks for weights not below 0): weights and
     intercept minimise the log loss of scores that each part gave to rows it had not learned from.
-    Then every part learns from all rows. A sum of scores has the sum of their contributions, so
+    Or equal weights, which estimated ones seldom beat when forecasts are combined (Smith and Wallis
+    2009). Every part learns from all rows. A sum of scores has the sum of their contributions, so
     explanations stay exact.
     """
 
@@ -62,8 +66,26 @@ class Blend:
     def fit(
         self, X: pd.DataFrame, y: Floats, *, weight: Floats | None = None, seed: int = 0
     ) -> None:
-        """Weights from runs of neighbouring rows, which are of one time; then all parts anew."""
+        """All parts, and their weights.
+
+        Raises
+        ------
+        ConfigError
+            If weights are to be learned and a part of the rows leaves one label to learn from.
+        """
         self.columns = tuple(X.columns)
+        k = len(self._parts)
+        equal = self.config.weights == "equal"
+        self._weights, self._intercept = (
+            (np.full(k, 1.0 / k), 0.0) if equal else self._stack(X, y, weight, seed)
+        )
+        for model in self._parts:
+            model.fit(X, y, weight=weight, seed=seed)
+
+    def _stack(
+        self, X: pd.DataFrame, y: Floats, weight: Floats | None, seed: int
+    ) -> tuple[Floats, float]:
+        """Weights and intercept from runs of neighbouring rows, which are of one time."""
         block = np.arange(len(y)) * self.config.folds // len(y)
         scores = np.zeros((len(y), len(self._parts)))
         for held in range(self.config.folds):
@@ -71,15 +93,13 @@ class Blend:
             if len(np.unique(y[rest])) < 2:
                 raise ConfigError(
                     "blend.Blend: a part of the teaching rows leaves one label only to learn from; "
-                    "use fewer folds or a plain model"
+                    "use fewer folds, equal weights or a plain model"
                 )
             for k, part in enumerate(self.config.parts):
                 model: Model = resolve(HOME, part)
                 model.fit(X[rest], y[rest], weight=_of(weight, rest), seed=seed)
                 scores[here, k] = model.score(matrix(X[here], model.columns))
-        self._weights, self._intercept = stacked(scores, y, weight)
-        for model in self._parts:
-            model.fit(X, y, weight=weight, seed=seed)
+        return stacked(scores, y, weight)
 
     def score(self, X: Floats) -> Floats:
         """Log-odds, shape (n_rows,)."""

@@ -1,5 +1,7 @@
 """Logistic regression on ranks of the features, with a flag for missing values."""
 
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 from pydantic import Field
@@ -7,6 +9,9 @@ from pydantic import Field
 from features.settings import Strict
 from training.arrays import InArrays
 from training.contract import Explanation, Floats, category_columns, matrix
+
+ROWS_AT_ONCE = 256
+"""Rows that are held against all knots of all columns together: bounds the memory."""
 
 
 class LogisticConfig(Strict):
@@ -37,6 +42,7 @@ class Logistic(InArrays):
         from sklearn.linear_model import LogisticRegression
 
         self.columns = tuple(X.columns)
+        self.__dict__.pop("_ranking", None)
         values = matrix(X, self.columns)
         grid = np.linspace(0.0, 1.0, self.config.knots)
         knots = np.stack([_quantiles(column, grid) for column in values.T])
@@ -63,13 +69,15 @@ class Logistic(InArrays):
         """Where, in a line of the design, missing flags and flags of codes begin."""
         return [len(self.columns), 2 * len(self.columns)]
 
+    @cached_property
+    def _ranking(self) -> "Ranking":
+        return Ranking(self._arrays["knots"])
+
     def _design(self, X: Floats) -> tuple[Floats, Floats, Floats]:
         """Ranks, missing flags, each (n_rows, n_features), and flags of codes (n_rows, n_codes)."""
-        grid = np.linspace(-1.0, 1.0, self.config.knots)
-        columns = [_rank(x, k, grid) for x, k in zip(X.T, self._arrays["knots"], strict=True)]
         missing, (owner, code) = np.isnan(X), self._arrays["flags"].T
         words = X[:, owner.astype(int)] == code
-        ranks = np.where(missing, 0.0, np.stack(columns, axis=1))
+        ranks = np.where(missing, 0.0, self._ranking(X))
         ranks[:, np.unique(owner.astype(int))] = 0.0
         return ranks, missing.astype(np.float64), words.astype(np.float64)
 
@@ -99,15 +107,38 @@ def _quantiles(column: Floats, grid: Floats) -> Floats:
     return np.quantile(known, grid) if len(known) else np.zeros(len(grid))
 
 
-def _rank(x: Floats, knots: Floats, grid: Floats) -> Floats:
-    """Mean of left and right rank, so that ties (many zeros) land in the middle of their run."""
-    left = np.interp(x, *_unique(knots, grid, last=False))
-    right = np.interp(x, *_unique(knots, grid, last=True))
-    return (left + right) / 2.0
+class Ranking:
+    """Ranks in [-1, 1] among the knots of columns, interpolated between them.
 
+    Ties (many zeros) land in the middle of their run.
 
-def _unique(knots: Floats, grid: Floats, *, last: bool) -> tuple[Floats, Floats]:
-    values, first = np.unique(knots, return_index=True)
-    if last:
-        first = np.append(first[1:], len(knots)) - 1
-    return values, grid[first]
+    Parameters
+    ----------
+    knots
+        Quantiles of each column, rising, shape (n_columns, n_knots).
+    """
+
+    def __init__(self, knots: Floats) -> None:
+        grid = np.linspace(-1.0, 1.0, knots.shape[1])
+        self._at = np.full(knots.shape, np.inf)  # no value reaches what is not there
+        self._ranks, self._rises = np.zeros(knots.shape), np.zeros(knots.shape)
+        self._steps = np.ones(knots.shape)
+        for k, column in enumerate(knots):
+            values, first, times = np.unique(column, return_index=True, return_counts=True)
+            ranks, n = (grid[first] + grid[first + times - 1]) / 2.0, len(values)
+            self._at[k, :n], self._ranks[k, :n] = values, ranks
+            self._rises[k, : n - 1], self._steps[k, : n - 1] = np.diff(ranks), np.diff(values)
+        self._least, self._greatest = knots[:, 0], knots[:, -1]
+        self._columns = np.arange(len(knots))
+
+    def __call__(self, X: Floats) -> Floats:
+        """Ranks of the columns of ``X``, same shape; missing stays missing."""
+        ranks = np.empty(X.shape)
+        for start in range(0, len(X), ROWS_AT_ONCE):
+            block = slice(start, start + ROWS_AT_ONCE)
+            held = np.clip(X[block], self._least, self._greatest)
+            below = np.maximum((held[:, :, None] >= self._at).sum(axis=2) - 1, 0)
+            at = (self._columns, below)
+            passed = (held - self._at[at]) / self._steps[at]
+            ranks[block] = self._ranks[at] + self._rises[at] * passed
+        return ranks

@@ -23,8 +23,9 @@ from training.bundle import ANSWER, Facts, Recorded, Shown, Typed, write_files
 from training.calibrate import Calibrator, with_shift
 from training.contract import Explanation, Floats, Model, matrix, reasons
 from training.details import DETAILS, Detail, Details, Factors
+from training.model_part import ModelPart, built
 from training.repairs import COLUMN as REPAIRED
-from training.repairs import ModelPart, Repaired, built
+from training.repairs import Repaired
 from training.supervised import themes
 from training.supervised.levers import Levers
 from training.supervised.sets import COLUMN, Sets

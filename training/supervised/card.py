@@ -23,8 +23,9 @@ from training.card import (
 from training.evaluate import ALARM, CENTRE, SLICE_METRICS
 from training.gates import CANDIDATE
 from training.metrics import LOWER_IS_BETTER
+from training.model_part import ModelPart
 from training.plots import Drawn
-from training.repairs import COLUMN, TABLE, ModelPart
+from training.repairs import COLUMN, TABLE
 from training.report import Section, pairs
 from training.supervised import (
     changes,
@@ -215,6 +216,7 @@ def _parameters(case: SupervisedCase) -> Section:
     part = ModelPart(**case.facts["parts"][CANDIDATE])
     values = {
         **resolve(MODELS, part).config.model_dump(),
+        **({"averaged_with": [p.use for p in part.averaged_with]} if part.averaged_with else {}),
         "calibration": case.facts["calibrators"][CANDIDATE],
         **(
             {}
@@ -222,7 +224,7 @@ def _parameters(case: SupervisedCase) -> Section:
             else {f"season's shift at the test cutoff ({case.space})": case.facts["shift"]}
         ),
     }
-    return Section("Parameters", [f"{part.use}, seed {case.plan.config.seed}."], pairs(values))
+    return Section("Parameters", [f"{part.named}, seed {case.plan.config.seed}."], pairs(values))
 
 
 def _repairs(case: SupervisedCase) -> list[Section]:

@@ -112,7 +112,7 @@ def _learned(bundle: Loaded) -> dict[str, str]:
     if isinstance(bundle, Bundle):
         part = bundle.answer.model
         repaired = {f"repairs.{name}": k.model_dump() for name, k in part.repairs.items()}
-        model = {"model": part.use, **part.config, **repaired}
+        model = {"model": part.named, **part.config, **repaired}
     told = {"source": a.source, "test cutoff": a.cutoff, "horizon_days": a.horizon_days, **model}
     return {name: str(value) for name, value in told.items()}
 

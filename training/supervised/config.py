@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from training.calibrate import CalibrateConfig
 from training.contract import Task
 from training.gates import CANDIDATE
+from training.model_part import ModelPart
 from training.pipeline import Pipeline, Plan
-from training.repairs import ModelPart
 from training.supervised.decide import DecideConfig
 from training.supervised.learn import baseline_names
 from training.supervised.levers import LeversConfig

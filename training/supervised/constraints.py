@@ -6,7 +6,7 @@ from typing import Any
 from features.errors import ConfigError
 from features.schema import FeatureColumn
 from training.contract import Task
-from training.repairs import ModelPart
+from training.model_part import ModelPart
 
 FIELD, ASKED = "monotone_constraints", "catalogue"
 SIGN = {"more": 1, "less": -1}
@@ -20,6 +20,11 @@ def held_to_catalogue(part: ModelPart, columns: Sequence[FeatureColumn], task: T
     ConfigError
         If the question is not about buying, or no column says anything of it.
     """
+    beside = tuple(p for p in part.averaged_with if _asks(p.config))
+    if beside:
+        raise ConfigError(
+            f"{part.use}: averaged_with: {beside[0].use}: {FIELD}: {ASKED} is for the model itself"
+        )
     if not _asks(part.config):
         return part
     signs = {k.name: SIGN[k.buying] * task.buying for k in columns if k.buying}

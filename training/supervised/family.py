@@ -14,6 +14,7 @@ from training.bundle import MODELS, Loaded
 from training.details import DETAILS, Details
 from training.gates import MEASURED, check_gates
 from training.metrics import OF_KIND
+from training.model_part import ModelPart, built
 from training.pipeline import Prepared, spelled
 from training.repairs import misfits
 from training.supervised import points
@@ -35,8 +36,8 @@ class Supervised:
         """The config with the defaults of model and baselines written out."""
         return config.model_copy(
             update={
-                "model": spelled(MODELS, config.model),
-                "baselines": tuple(spelled(MODELS, part) for part in config.baselines),
+                "model": _spelled(config.model),
+                "baselines": tuple(_spelled(part) for part in config.baselines),
             }
         )
 
@@ -44,7 +45,7 @@ class Supervised:
         """Refuse models, spaces, gates and calibrations that are not for this kind of question."""
         config, kind = plan.config, plan.task.kind
         for part in (config.model, *config.baselines):
-            model = resolve(MODELS, part)
+            model = built(part)
             if kind not in model.answers:
                 raise ConfigError(
                     f"{plan.path}: {part.use} answers {model.answers}, "
@@ -84,7 +85,7 @@ class Supervised:
         return [
             f"search: {config.search.trials} trials of {config.model.use} by "
             f"{config.search.metric}",
-            f"fit {config.model.use} beside {beside}, calibrate, judge",
+            f"fit {config.model.named} beside {beside}, calibrate, judge",
         ]
 
     def learn(
@@ -106,6 +107,11 @@ class Supervised:
         return write_pack(place, plan, prepared, learned, champion, folder)
 
 
+def _spelled(part: ModelPart) -> ModelPart:
+    beside = tuple(spelled(MODELS, other) for other in part.averaged_with)
+    return spelled(MODELS, part).model_copy(update={"averaged_with": beside})
+
+
 def _check_repairs(plan: SupervisedPlan) -> None:
     """Refuse repairs of columns that there are not, or that do not suit them."""
     parts = (plan.config.model, *plan.config.baselines)
@@ -113,11 +119,11 @@ def _check_repairs(plan: SupervisedPlan) -> None:
     problems = [
         problem for part in parts for problem in (*misfits(part, columns), *unheld(part, columns))
     ]
+    told = f"{plan.config.task.use} tells more than one number"
     if plan.task.details and any(part.repairs for part in parts):
-        problems.append(
-            f"{plan.config.task.use} tells more than one number, by models that read rows as they "
-            "are: leave repairs out"
-        )
+        problems.append(f"{told}, by models that read rows as they are: leave repairs out")
+    if plan.task.details and any(part.averaged_with for part in parts):
+        problems.append(f"{told}, and a mean of log-odds one: leave averaged_with out")
     if problems:
         raise ConfigError.listing(f"{plan.path}: repairs that do not fit", problems)
 

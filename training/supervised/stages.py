@@ -17,8 +17,9 @@ from training.calibrate import uncalibrated
 from training.contract import matrix
 from training.crossed import cross
 from training.gates import CANDIDATE
+from training.model_part import ModelPart
 from training.pipeline import Prepared
-from training.repairs import ModelPart, Repaired
+from training.repairs import Repaired
 from training.splits import Division, Round, Splits, split
 from training.study import storage_url
 from training.supervised import changes, fairness, points, stale, tuned
@@ -83,7 +84,8 @@ def _named(config: SupervisedConfig) -> set[str]:
                 yield from texts(inner)
 
     parts = (config.model, *config.baselines)
-    asked = {text for part in parts for text in texts(part.config) if "__" in text}
+    everyone = [*parts, *(other for part in parts for other in part.averaged_with)]
+    asked = {text for part in everyone for text in texts(part.config) if "__" in text}
     return asked | {name for part in parts for name in part.repairs}
 
 
