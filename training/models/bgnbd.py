@@ -26,6 +26,9 @@ class BgNbdConfig(Strict):
     """Days since the first order."""
     gap: str = "cadence__gap_mean_days"
     """Mean days between orders; tells the first order where ``T`` is not among the features."""
+    modified: bool = False
+    """Whether customers may be gone after their first order, too: else who ordered once is taken
+    for alive for ever."""
     prior: float = Field(default=1.0, ge=0)
     """Strength of weak priors that hold a parameter on data that leave it open; 0 = none."""
 
@@ -33,12 +36,13 @@ class BgNbdConfig(Strict):
 class BgNbd(InArrays):
     """Log-odds of no purchase in the horizon by BG/NBD, put on the label's scale by a line.
 
-    Fader, Hardie, Lee (2005), see :class:`training.models.purchases.BgNbd`. Its four parameters
-    describe when people buy and stop; they come from the histories (x, t_x, T) alone and *ignore
-    the labels*. Two more numbers, intercept and slope of a logistic regression on the model's
-    log-odds, come from the labels: who is asked (those active of late, of several cutoffs) and what
-    is asked (an order that was kept) are not the model's population and event, and it cannot know
-    by how much. Customers keep the order that the published model puts them in.
+    Fader, Hardie, Lee (2005), see :class:`training.models.purchases.BgNbd`, or the modified model
+    (Batislam, Denizel, Filiztekin 2007), see :class:`training.models.purchases.MbgNbd`. The four
+    parameters describe when people buy and stop; they come from the histories (x, t_x, T) alone and
+    *ignore the labels*. Two more numbers, intercept and slope of a logistic regression on the
+    model's log-odds, come from the labels: who is asked (those active of late, of several cutoffs)
+    and what is asked (an order that was kept) are not the model's population and event, and it
+    cannot know by how much. Customers keep the order that the published model puts them in.
 
     Rows of all cutoffs are pooled. Each is a true history of the same process, stopped at another
     time, so the likelihood is a composite one: that a customer comes several times makes its
@@ -75,8 +79,8 @@ class BgNbd(InArrays):
         self._arrays = {"gap": np.array([gap])}
         recency, x, third = (column[known] for column in self._filled(inputs))
         histories = self._histories(recency, x, third, counts[known])
-        fitted = purchases.fit(purchases.BgNbd, histories, prior=self.config.prior)
-        names = purchases.BgNbd.names
+        fitted = purchases.fit(self._process, histories, prior=self.config.prior)
+        names = self._process.names
         means = [histories.average(column) for column in (recency, x, third)]
         # Half a repeat order is no history, and one without any shows no recency.
         means[1] = max(1.0, float(np.round(means[1])))
@@ -88,6 +92,10 @@ class BgNbd(InArrays):
         line = LogisticRegression(C=np.inf, random_state=seed)
         line.fit(odds[:, None], y, sample_weight=weight)
         self._arrays["line"] = np.array([line.intercept_[0], line.coef_[0, 0]])
+
+    @property
+    def _process(self) -> type[purchases.BgNbd]:
+        return purchases.MbgNbd if self.config.modified else purchases.BgNbd
 
     @property
     def _uses(self) -> tuple[int, int, int]:
@@ -138,7 +146,7 @@ class BgNbd(InArrays):
 
     def _odds(self, recency: Floats, x: Floats, third: Floats) -> Floats:
         """The published model's log-odds of no purchase in the horizon, shape (n_rows,)."""
-        model = purchases.BgNbd(*self._arrays["parameters"].tolist())
+        model = self._process(*self._arrays["parameters"].tolist())
         none, some = model.log_no_purchase(
             self._histories(recency, x, third), self.config.horizon_days
         )

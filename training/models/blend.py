@@ -24,9 +24,9 @@ class BlendConfig(Strict):
     parts: tuple[Part, ...] = Field(
         default=(Part(use="gbm.Gbm"), Part(use="logistic.Logistic")), min_length=2, max_length=8
     )
-    weights: Literal["stacked", "equal"] = "stacked"
-    """``stacked``: learned from scores out of fold. ``equal``: the mean of the parts' log-odds,
-    which nothing in the teaching rows can mislead where the rows to come are of another season."""
+    weights: Literal["stacked", "half"] = "stacked"
+    """``stacked``: learned from scores out of fold. ``half``: half for the first part, the other
+    half shared by the rest, which nothing in the teaching rows can mislead."""
     folds: int = Field(default=3, ge=2, le=20)
     """Parts of the teaching rows; each is scored by models of the others to stack."""
 
@@ -43,9 +43,9 @@ class Blend:
 
     Stacked regression (Wolpert 1992; Breiman 1996, who asks for weights not below 0): weights and
     intercept minimise the log loss of scores that each part gave to rows it had not learned from.
-    Or equal weights, which estimated ones seldom beat when forecasts are combined (Smith and Wallis
-    2009). Every part learns from all rows. A sum of scores has the sum of their contributions, so
-    explanations stay exact.
+    Or weights that are not learned, which estimated ones seldom beat where forecasts are combined
+    (Smith and Wallis 2009). Every part learns from all rows. A sum of scores has the sum of their
+    contributions, so explanations stay exact.
     """
 
     config: BlendConfig
@@ -74,11 +74,11 @@ class Blend:
             If weights are to be learned and a part of the rows leaves one label to learn from.
         """
         self.columns = tuple(X.columns)
-        k = len(self._parts)
-        equal = self.config.weights == "equal"
-        self._weights, self._intercept = (
-            (np.full(k, 1.0 / k), 0.0) if equal else self._stack(X, y, weight, seed)
-        )
+        others = len(self._parts) - 1
+        if self.config.weights == "half":
+            self._weights, self._intercept = np.array([0.5, *[0.5 / others] * others]), 0.0
+        else:
+            self._weights, self._intercept = self._stack(X, y, weight, seed)
         for model in self._parts:
             model.fit(X, y, weight=weight, seed=seed)
 
@@ -93,7 +93,7 @@ class Blend:
             if len(np.unique(y[rest])) < 2:
                 raise ConfigError(
                     "blend.Blend: a part of the teaching rows leaves one label only to learn from; "
-                    "use fewer folds, equal weights or a plain model"
+                    "use fewer folds, `weights: half` or a plain model"
                 )
             for k, part in enumerate(self.config.parts):
                 model: Model = resolve(HOME, part)

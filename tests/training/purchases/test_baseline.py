@@ -45,16 +45,30 @@ def test_labels_place_the_scores_and_nothing_else() -> None:
     assert turned._arrays["line"] == pytest.approx(-model._arrays["line"], abs=1e-3)
 
 
-def test_score_is_the_published_models() -> None:
+@pytest.mark.parametrize("modified", [False, True])
+def test_score_is_the_published_models(modified: bool) -> None:
     """Log-odds of silence by the fitted purchase model, on its line."""
     X, y = world()
-    model = learned(X, y, prior=0.0)
+    model = learned(X, y, prior=0.0, modified=modified)
     histories = purchases.Histories(X[NAMES[1]], X[NAMES[2]] - X[NAMES[0]], X[NAMES[2]])
-    fitted = purchases.fit(purchases.BgNbd, histories)
+    fitted = purchases.fit(purchases.MbgNbd if modified else purchases.BgNbd, histories)
     p = fitted.model.no_purchase(histories, 90.0)
     intercept, slope = model._arrays["line"]
     expected = intercept + slope * np.log(p / (1.0 - p))
     assert model.score(matrix(X, model.columns)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_old_order_is_silence_to_the_modified_model_alone() -> None:
+    """Against a customer with one young order: BG/NBD holds both for alive."""
+    X, y = world()
+    young, old = (np.array([[days, 0.0, days, 1.0]]) for days in (5.0, 600.0))
+
+    def apart(model: BgNbd) -> float:
+        slope = model._arrays["line"][1]
+        return float((model.score(old) - model.score(young))[0] / slope)
+
+    plain, modified = apart(learned(X, y)), apart(learned(X, y, modified=True))
+    assert modified > plain + 0.5
 
 
 def test_weights_count_customers() -> None:
