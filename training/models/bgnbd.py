@@ -12,6 +12,9 @@ from training.models import purchases
 from training.models.history import NEVER
 from training.models.shapley import shapley
 
+LONGEST, MOST_ORDERS = 36_000.0, 1e6
+"""Days and repeat orders; asked about more, the model answers as for these. Learning refuses it."""
+
 
 class BgNbdConfig(Strict):
     """The horizon, and which columns are the history."""
@@ -50,7 +53,9 @@ class BgNbd(InArrays):
     row's weight is the number of customers it stands for.
 
     A customer without a kept order is taken for one who ordered once, ten years ago. Where only the
-    first order's time is missing, it is told from the frequency and the typical gap.
+    first order's time is missing, it is told from the frequency and the typical gap. Repeat orders
+    that a caller makes up are rounded; times and orders beyond any life count as the most there
+    can be.
     """
 
     config: BgNbdConfig
@@ -147,6 +152,9 @@ class BgNbd(InArrays):
     def _odds(self, recency: Floats, x: Floats, third: Floats) -> Floats:
         """The published model's log-odds of no purchase in the horizon, shape (n_rows,)."""
         model = self._process(*self._arrays["parameters"].tolist())
+        recency, x = np.minimum(recency, LONGEST), np.rint(np.minimum(x, MOST_ORDERS))
+        longest = LONGEST if self._has_T else (LONGEST - recency) / np.maximum(x, 1.0)
+        third = np.minimum(third, longest)
         none, some = model.log_no_purchase(
             self._histories(recency, x, third), self.config.horizon_days
         )

@@ -161,6 +161,21 @@ def test_odd_rows_are_taken_as_they_can_be() -> None:
     assert scores[1] == scores[2]
 
 
+@pytest.mark.parametrize("third", ["rfm__T_days", "cadence__gap_mean_days"])
+@pytest.mark.parametrize("modified", [False, True])
+def test_whatever_is_asked_has_an_answer(modified: bool, third: str) -> None:
+    """Half a repeat order, times of no life, nothing known: a caller may post them."""
+    X, y = world(500)
+    model = learned(X.rename(columns={NAMES[2]: third}), y, modified=modified)
+    values = [np.nan, 0.0, 0.4, 2.5, 7.0, 1e3, 36_600.0, 1e9, 1e300, -3.0]
+    asked = np.array([[*row, 1.0] for row in itertools.product(values, repeat=3)])
+    told = model.explain(asked)
+    assert np.isfinite(model.score(asked)).all()
+    assert np.isfinite(told.contributions).all()
+    usual = model.score(np.array([[30.0, 2.0, 300.0, 1.0], [30.0, 2.4, 300.0, 1.0]]))
+    assert usual[0] == usual[1]
+
+
 def test_what_it_cannot_learn_from() -> None:
     """Columns that are not there, nobody who came back, parts of an order."""
     X, y = world(300)
