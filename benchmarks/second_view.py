@@ -1,9 +1,10 @@
-"""LIME as a second local view of churn's answers, and how far it agrees with TreeSHAP.
+"""LIME as a second local view of churn's answers, and how far it agrees with ours.
 
 LIME (Ribeiro, Singh and Guestrin 2016) fits a weighted linear model around each row on values cut
-into quarters; TreeSHAP takes the score apart exactly. Both say for each column how much it pushes
-this answer up or down. Compared over rows of the test cutoff: columns among the five strongest of
-both, signs of TreeSHAP's five strongest, and the rank correlation of strengths over all columns.
+into quarters; our contributions (TreeSHAP of trees) take the score apart exactly. Both say for each
+column how much it pushes this answer up or down. Compared over rows of the test cutoff: columns
+among the five strongest of both, signs of our five strongest, and the rank correlation of strengths
+over all columns.
 Needs ``lime`` beside the locked packages (the extra ``second-view``); without it nothing is run.
 
     python benchmarks/second_view.py [rows] [settings of the pipeline: data=online_retail_II]
@@ -59,7 +60,7 @@ def main() -> None:
         top, other = (set(np.argsort(-np.abs(v))[:STRONGEST]) for v in (exact, local))
         found.append({
             f"shared among the {STRONGEST} strongest": len(top & other) / STRONGEST,
-            f"same sign among TreeSHAP's {STRONGEST}": np.mean(
+            f"same sign among our {STRONGEST}": np.mean(
                 [np.sign(exact[i]) == np.sign(local[i]) for i in top]
             ),
             "rank correlation of strengths": spearmanr(np.abs(exact), np.abs(local)).statistic,

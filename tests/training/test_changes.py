@@ -121,6 +121,10 @@ def test_a_caller_is_told_what_changed(made: Bundle) -> None:
         ("output", "churn_probability"): ("not there", "double"),
         ("learned", "test cutoff"): ("2024-03-01", "2024-06-01"),
     }
+    beside = {"averaged_with": (Part(use="logistic.Logistic", config={"C": 2.0}),)}
+    averaged = made.answer.model_copy(update={"model": made.answer.model.model_copy(update=beside)})
+    (line,) = changes.signature(made, replace(made, answer=averaged)).itertuples(index=False)
+    assert (line.name, line.champion) == ("averaged_with.logistic.Logistic", "{'C': 2.0}")
 
 
 def test_data_changes_are_counted_beside_the_champions() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import columns as c
-from features.errors import ConfigError
+from features.errors import ConfigError, DataError
 from features.settings import Part, validated
 from tests.training.samples import SPENT, declared, spenders
 from tests.worlds import BEGAN, DAY, line, tables, world
@@ -213,6 +213,24 @@ def test_a_customer_of_whom_nothing_is_known_has_a_published_value() -> None:
     nothing = np.full((1, X.shape[1]), np.nan)
     assert np.isfinite(made.published.score(nothing)).all()
     assert made.published.score(nothing)[0] < np.median(made.published.score(X))
+
+
+def test_whatever_is_asked_has_a_published_value() -> None:
+    """Half a repeat order, times of no life: a caller may post them; learning refuses the times."""
+    X, y, _ = spenders(400, seed=1)
+    made = PublishedValue(PublishedValueConfig())
+    made.fit(X, y, weight=None, seed=0)
+    rows = matrix(X[:40], made.columns)
+    for name in ("rfm__recency_days", "rfm__frequency_orders", "rfm__T_days"):
+        for value in (2.5, 36_600.0, 1e12):
+            asked = rows.copy()
+            asked[:, made.columns.index(name)] = value
+            assert np.isfinite(made.score(asked)).all()
+            told = made.explain(asked)
+            assert told.base + told.contributions.sum(axis=1) == pytest.approx(made.score(asked))
+    seconds = X.assign(rfm__T_days=86_400 * X["rfm__T_days"])
+    with pytest.raises(DataError, match="these look like seconds"):
+        PublishedValue(PublishedValueConfig()).fit(seconds, y, weight=None, seed=0)
 
 
 def test_weights_move_from_the_learned_to_the_published_forecast() -> None:

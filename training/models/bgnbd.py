@@ -9,11 +9,8 @@ from features.settings import Strict
 from training.arrays import InArrays
 from training.contract import Explanation, Floats, matrix
 from training.models import purchases
-from training.models.history import NEVER
+from training.models.history import LONGEST, MOST_ORDERS, NEVER
 from training.models.shapley import shapley
-
-LONGEST, MOST_ORDERS = 36_000.0, 1e6
-"""Days and repeat orders; asked about more, the model answers as for these. Learning refuses it."""
 
 
 class BgNbdConfig(Strict):

@@ -10,6 +10,8 @@ from training.contract import Floats
 
 NEVER = 3650.0
 """Days since the last order of who has none that was kept: the longest time seen in data."""
+LONGEST, MOST_ORDERS = 36_000.0, 1e6
+"""Days and repeat orders; asked about more, models answer as for these. Learning refuses it."""
 
 
 class HistoryColumns(Strict):

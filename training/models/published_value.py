@@ -11,7 +11,7 @@ from features.errors import ConfigError
 from training.arrays import InArrays
 from training.contract import Explanation, Floats, category_columns, matrix
 from training.models import purchases
-from training.models.history import HistoryColumns, history
+from training.models.history import LONGEST, MOST_ORDERS, HistoryColumns, history
 from training.models.shapley import shapley
 
 LEAST = 1e-300
@@ -76,7 +76,7 @@ class PublishedValue(InArrays):
         values = matrix(X, self.columns)
         counts = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
         values, counts = values[counts > 0], counts[counts > 0]
-        recency, x, T, value = self._inputs(values)
+        recency, x, T, value = history(values, self.columns, self.config)
         words = [len(X[n].cat.categories) if n in category_columns(X) else 0 for n in X.columns]
         self._arrays = {"levels": np.array(words, dtype=np.float64)}
         covariates = self._times(values)[3:]
@@ -104,7 +104,10 @@ class PublishedValue(InArrays):
         }
 
     def _inputs(self, X: Floats) -> list[Floats]:
-        return history(X, self.columns, self.config)
+        """The history of who is asked about, nothing of it beyond what a life may hold."""
+        most = (LONGEST, MOST_ORDERS, LONGEST, np.inf)
+        told = history(X, self.columns, self.config)
+        return [np.minimum(column, bound) for column, bound in zip(told, most, strict=True)]
 
     def _times(self, X: Floats) -> list[Floats]:
         """What the process depends on: recency, repeat orders, T, then covariates as they are."""

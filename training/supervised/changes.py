@@ -112,7 +112,8 @@ def _learned(bundle: Loaded) -> dict[str, str]:
     if isinstance(bundle, Bundle):
         part = bundle.answer.model
         repaired = {f"repairs.{name}": k.model_dump() for name, k in part.repairs.items()}
-        model = {"model": part.named, **part.config, **repaired}
+        beside = {f"averaged_with.{p.use}": p.config for p in part.averaged_with}
+        model = {"model": part.use, **part.config, **beside, **repaired}
     told = {"source": a.source, "test cutoff": a.cutoff, "horizon_days": a.horizon_days, **model}
     return {name: str(value) for name, value in told.items()}
 
