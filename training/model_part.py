@@ -14,8 +14,9 @@ class ModelPart(Part):
     """A model in a pipeline YAML."""
 
     averaged_with: tuple[Part, ...] = Field(default=(), max_length=7)
-    """Models whose log-odds are averaged with its own: the score is half its own, the other half is
-    shared by theirs. The search is for the parameters of the model alone."""
+    """Models whose log-odds are averaged with its own; the search is for the model alone."""
+    own_share: float = Field(default=0.5, gt=0, lt=1)
+    """What its own log-odds weigh in that mean; the others share the rest alike."""
     repairs: dict[str, Repair] = {}
     """Feature column -> what is done to its values before the model sees them."""
 
@@ -47,4 +48,4 @@ def _whole(part: ModelPart) -> Part:
     if not part.averaged_with:
         return part
     parts = [{"use": p.use, "config": p.config} for p in (part, *part.averaged_with)]
-    return Part(use=BLEND, config={"parts": parts, "weights": "half"})
+    return Part(use=BLEND, config={"parts": parts, "first_share": part.own_share})

@@ -123,8 +123,10 @@ def test_a_caller_is_told_what_changed(made: Bundle) -> None:
     }
     beside = {"averaged_with": (Part(use="logistic.Logistic", config={"C": 2.0}),)}
     averaged = made.answer.model_copy(update={"model": made.answer.model.model_copy(update=beside)})
-    (line,) = changes.signature(made, replace(made, answer=averaged)).itertuples(index=False)
-    assert (line.name, line.champion) == ("averaged_with.logistic.Logistic", "{'C': 2.0}")
+    table = changes.signature(made, replace(made, answer=averaged))
+    assert dict(zip(table["name"], table["champion"], strict=True)) == {
+        "own_share": "0.5", "averaged_with.logistic.Logistic": "{'C': 2.0}",
+    }  # fmt: skip
 
 
 def test_data_changes_are_counted_beside_the_champions() -> None:

@@ -34,13 +34,15 @@ def learned(part: Part) -> Any:
     return model
 
 
-def test_the_score_is_the_mean_and_so_are_the_reasons() -> None:
-    """Half its own and half theirs: log-odds, bases, contributions; written and read the same."""
-    parts, whole = [learned(part) for part in (AVERAGED.alone, *BESIDE)], learned(AVERAGED)
+@pytest.mark.parametrize(("own", "weights"), [(0.5, [2, 1, 1]), (0.6, [3, 1, 1])])
+def test_the_score_is_the_mean_and_so_are_the_reasons(own: float, weights: list[int]) -> None:
+    """Its own share and theirs: log-odds, bases, contributions; written and read the same."""
+    averaged = AVERAGED.model_copy(update={"own_share": own})
+    parts, whole = [learned(part) for part in (AVERAGED.alone, *BESIDE)], learned(averaged)
     X = samples.customers(200, 2)[0].to_numpy(np.float64)
 
     def mean(of: Any) -> Any:
-        return np.average([of(part) for part in parts], axis=0, weights=[2, 1, 1])
+        return np.average([of(part) for part in parts], axis=0, weights=weights)
 
     assert whole.score(X) == pytest.approx(mean(lambda part: part.score(X)), abs=1e-9)
     told = whole.explain(X)
@@ -48,7 +50,7 @@ def test_the_score_is_the_mean_and_so_are_the_reasons() -> None:
     expected = mean(lambda part: part.explain(X).contributions)
     assert told.contributions == pytest.approx(expected, abs=1e-9)
     assert told.base + told.contributions.sum(axis=1) == pytest.approx(whole.score(X), abs=1e-4)
-    read = built(AVERAGED)
+    read = built(averaged)
     read.load(whole.save(), whole.columns)
     assert np.array_equal(read.score(X), whole.score(X))
 

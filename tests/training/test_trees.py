@@ -457,6 +457,27 @@ def test_a_model_answers_by_compiled_trees(model: Gbm) -> None:
     assert np.array_equal(loaded.score(X[:9]), expected[:9])
 
 
+def test_a_round_of_several_trees_adds_their_mean() -> None:
+    """Alike where nothing is drawn; drawn apart, all of them are walked, explained and staged."""
+    X, y, _ = customers(400)
+    values, drawn = X.to_numpy(np.float64), {"subsample": 0.7, "colsample_bytree": 0.6}
+
+    def fitted(**settings: float) -> Gbm:
+        few = {"trees": 20, "min_child_weight": 1, "subsample": 1, "colsample_bytree": 1}
+        model = Gbm(validated(GbmConfig, few | settings, "gbm"))
+        model.fit(X, y, seed=0)
+        return model
+
+    alone, alike = fitted(), fitted(num_parallel_tree=3)
+    assert alike.score(values) == pytest.approx(alone.score(values), abs=1e-5)
+    several = fitted(num_parallel_tree=3, **drawn)
+    assert not np.allclose(several.score(values), fitted(**drawn).score(values), atol=1e-3)
+    assert np.array_equal(several.score(values), margins(several._booster, values))
+    assert several.explain(values).scores == pytest.approx(several.score(values), abs=1e-5)
+    rounds, last = list(several.staged(values))[-1]
+    assert (rounds, last) == (20, pytest.approx(several.score(values), abs=1e-6))
+
+
 def test_a_second_fit_replaces_the_trees(model: Gbm) -> None:
     """No answer comes from trees of an earlier fit."""
     X, y, _ = customers(400)

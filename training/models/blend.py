@@ -1,7 +1,7 @@
 """Several models in one score: a weighted sum of their log-odds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,9 @@ class BlendConfig(Strict):
     parts: tuple[Part, ...] = Field(
         default=(Part(use="gbm.Gbm"), Part(use="logistic.Logistic")), min_length=2, max_length=8
     )
-    weights: Literal["stacked", "half"] = "stacked"
-    """``stacked``: learned from scores out of fold. ``half``: half for the first part, the other
-    half shared by the rest, which nothing in the teaching rows can mislead."""
+    first_share: float | None = Field(default=None, gt=0, lt=1)
+    """What the first part weighs; the others share the rest alike, and nothing in the teaching rows
+    can mislead them. None: weights are learned from scores out of fold."""
     folds: int = Field(default=3, ge=2, le=20)
     """Parts of the teaching rows; each is scored by models of the others to stack."""
 
@@ -75,8 +75,8 @@ class Blend:
         """
         self.columns = tuple(X.columns)
         others = len(self._parts) - 1
-        if self.config.weights == "half":
-            self._weights, self._intercept = np.array([0.5, *[0.5 / others] * others]), 0.0
+        if (own := self.config.first_share) is not None:
+            self._weights, self._intercept = np.array([own, *[(1 - own) / others] * others]), 0.0
         else:
             self._weights, self._intercept = self._stack(X, y, weight, seed)
         for model in self._parts:
@@ -93,7 +93,7 @@ class Blend:
             if len(np.unique(y[rest])) < 2:
                 raise ConfigError(
                     "blend.Blend: a part of the teaching rows leaves one label only to learn from; "
-                    "use fewer folds, `weights: half` or a plain model"
+                    "use fewer folds, `first_share` or a plain model"
                 )
             for k, part in enumerate(self.config.parts):
                 model: Model = resolve(HOME, part)

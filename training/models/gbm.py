@@ -29,6 +29,8 @@ class GbmConfig(Strict):
     trees: int = Field(default=300, ge=1, le=5000)
     """Boosting rounds."""
     learning_rate: float = Field(default=0.03, gt=0, le=1)
+    num_parallel_tree: int = Field(default=1, ge=1, le=100)
+    """Trees of a round, on rows and columns drawn for each; a round adds their mean."""
     max_depth: int = Field(default=3, ge=1, le=12)
     min_child_weight: float = Field(default=50, ge=0)
     """Least sum of hessians in a leaf."""

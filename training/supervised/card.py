@@ -214,9 +214,10 @@ def _searched(case: SupervisedCase) -> Drawn:
 
 def _parameters(case: SupervisedCase) -> Section:
     part = ModelPart(**case.facts["parts"][CANDIDATE])
+    beside = {"own_share": part.own_share, "averaged_with": [p.use for p in part.averaged_with]}
     values = {
         **resolve(MODELS, part).config.model_dump(),
-        **({"averaged_with": [p.use for p in part.averaged_with]} if part.averaged_with else {}),
+        **(beside if part.averaged_with else {}),
         "calibration": case.facts["calibrators"][CANDIDATE],
         **(
             {}

@@ -113,7 +113,8 @@ def _learned(bundle: Loaded) -> dict[str, str]:
         part = bundle.answer.model
         repaired = {f"repairs.{name}": k.model_dump() for name, k in part.repairs.items()}
         beside = {f"averaged_with.{p.use}": p.config for p in part.averaged_with}
-        model = {"model": part.use, **part.config, **beside, **repaired}
+        share = {"own_share": part.own_share} if beside else {}
+        model = {"model": part.use, **part.config, **share, **beside, **repaired}
     told = {"source": a.source, "test cutoff": a.cutoff, "horizon_days": a.horizon_days, **model}
     return {name: str(value) for name, value in told.items()}
 
