@@ -1,9 +1,10 @@
 """From scores to answers: learned on out-of-time scores, moved to the season, monotone.
 
 A score in log-odds first moves by the season's shift, then becomes a probability: as it is
-(``expit``), or through Platt's line, a beta curve or an isotonic one. A score in log-currency moves
-by the season's shift, too; it is then the logarithm of an expected value up to one factor. All
-steps keep the order of customers, so explanations of the score stay true.
+(``expit``), spread more or less widely (``spread``), or through Platt's line, a beta curve or an
+isotonic one. A score in log-currency moves by the season's shift, too; it is then the logarithm of
+an expected value up to one factor. All steps keep the order of customers, so explanations of the
+score stay true.
 """
 
 import json
@@ -24,9 +25,9 @@ FILE = "calibrator.json"
 LEAST = 1e-4
 MAX_SHIFT = 5.0
 
-Kind = Literal["expit", "platt", "beta", "isotonic", "identity", "factor"]
+Kind = Literal["expit", "spread", "platt", "beta", "isotonic", "identity", "factor"]
 FIT: dict[Question, tuple[Kind, ...]] = {
-    "event": ("expit", "platt", "beta", "isotonic"),
+    "event": ("expit", "spread", "platt", "beta", "isotonic"),
     "amount": ("identity", "factor"),
 }
 """Curves that fit the answers to a kind of question."""
@@ -94,7 +95,7 @@ class Calibrator:
             return np.asarray(np.exp(moved + self.parameters["log"][0]), dtype=np.float64)
         if self.kind == "expit":
             return np.asarray(expit(moved), dtype=np.float64)
-        if self.kind == "platt":
+        if self.kind in ("spread", "platt"):
             slope, intercept = self.parameters["line"]
             return np.asarray(expit(slope * moved + intercept), dtype=np.float64)
         if self.kind == "beta":
@@ -123,8 +124,10 @@ class Calibrator:
 def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
     """Fit one curve.
 
-    Platt (1999), with his smoothed targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2); beta calibration
-    (Kull, Silva Filho and Flach 2017, algorithm 1), ``logit p = a ln s - b ln(1 - s) + c`` of the
+    Platt (1999), with his smoothed targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2). The spread: Platt's
+    slope alone, the mean answer stays what the scores say; averaged scores are less sure than they
+    may be (Satopää et al. 2014), and their level is the season's. Beta calibration (Kull, Silva
+    Filho and Flach 2017, algorithm 1), ``logit p = a ln s - b ln(1 - s) + c`` of the
     uncalibrated probability s, a and b not below 0; isotonic regression by
     pool-adjacent-violators, kept within [1e-4, 1 - 1e-4] so that a log loss stays finite; the
     factor that makes predicted and actual totals equal. The identity and ``expit`` learn nothing.
@@ -133,20 +136,11 @@ def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
         return Calibrator(kind)
     if kind == "factor":
         return Calibrator("factor", {"log": (_log_ratio(scores, labels),)})
-    if kind == "platt":
-        from sklearn.linear_model import LogisticRegression
-
-        positives = labels.sum()
-        high = (positives + 1) / (positives + 2)
-        low = 1 / (len(labels) - positives + 2)
-        target = np.where(labels == 1, high, low)
-        doubled = np.concatenate([scores, scores])[:, None]
-        classes = np.repeat([1.0, 0.0], len(scores))
-        line = LogisticRegression(C=np.inf).fit(
-            doubled, classes, sample_weight=np.concatenate([target, 1 - target])
-        )
-        slope = max(float(line.coef_[0, 0]), 1e-6)  # a falling line would turn the order round
-        return Calibrator("platt", {"line": (slope, float(line.intercept_[0]))})
+    if kind in ("spread", "platt"):
+        slope, intercept = _line(scores, labels)
+        if kind == "spread":
+            intercept = season_shift(slope * scores, expit(scores))
+        return Calibrator(kind, {"line": (slope, intercept)})
     if kind == "beta":
         return Calibrator("beta", {"curve": _beta(scores, labels)})
     from sklearn.isotonic import IsotonicRegression
@@ -157,6 +151,23 @@ def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
     return Calibrator(
         "isotonic", {"knots": curve.X_thresholds_.tolist(), "values": curve.y_thresholds_.tolist()}
     )
+
+
+def _line(scores: Floats, labels: Floats) -> tuple[float, float]:
+    """Slope and intercept of Platt's line."""
+    from sklearn.linear_model import LogisticRegression
+
+    positives = labels.sum()
+    high = (positives + 1) / (positives + 2)
+    low = 1 / (len(labels) - positives + 2)
+    target = np.where(labels == 1, high, low)
+    doubled = np.concatenate([scores, scores])[:, None]
+    classes = np.repeat([1.0, 0.0], len(scores))
+    line = LogisticRegression(C=np.inf).fit(
+        doubled, classes, sample_weight=np.concatenate([target, 1 - target])
+    )
+    slope = max(float(line.coef_[0, 0]), 1e-6)  # a falling line would turn the order round
+    return slope, float(line.intercept_[0])
 
 
 def _both_logs(scores: Floats) -> Floats:
@@ -224,8 +235,11 @@ def choose(
 
     Candidates are every kind with and without the season's shift. With the shift only folds that
     have a year before them can be used; where there are two or more, all candidates are judged on
-    those. If the season is always to be heeded, one is enough, and no candidate is without. Where
-    there is nothing to learn from but what would be judged, only curves that learn nothing are.
+    those. If the season is always to be heeded, one is enough, and no candidate is without. A curve
+    that has nothing to learn from but what would be judged is none, unless there is no other.
+
+    The spread has no level that a season could mislead: any fold teaches it. Of those in time it is
+    the newest, whose model has learned from nearly as much as the one that will answer.
 
     Parameters
     ----------
@@ -245,14 +259,14 @@ def choose(
     table: list[dict[str, Any]] = []
     offered = ((True,) if always else (False, True)) if offer else (False,)
     for season in offered:
-        usable = with_season if season else folds
-        rests = [_others(held, usable, folds, forward) for held in judged]
-        kinds = config.offered(question)
-        if not all(rests):
-            kinds = tuple(kind for kind in kinds if kind in PLAIN) or kinds
-        for kind in kinds:
+        lessons = {
+            kind: [_lesson(kind, season, _others(f, folds, forward), in_time) for f in judged]
+            for kind in config.offered(question)
+        }
+        fair = {kind for kind, taught in lessons.items() if kind in PLAIN or all(taught)}
+        for kind in (kind for kind in lessons if kind in fair or not fair):
             losses = []
-            for held, rest in zip(judged, rests, strict=True):
+            for held, rest in zip(judged, lessons[kind], strict=True):
                 p = fit(kind, *_pooled(rest or [held], season)).apply(_moved(held, season))
                 losses.append(loss(held.labels, p))
             table.append(
@@ -269,26 +283,35 @@ def choose(
             best = candidate
     for candidate in table:
         candidate["chosen"] = candidate is best
-    taught = _pooled(with_season if best["season"] else folds, best["season"])
-    return fit(best["kind"], *taught), table
+    taught = _lesson(best["kind"], best["season"], folds, in_time)
+    return fit(best["kind"], *_pooled(taught, best["season"])), table
 
 
-def out_of_fold(kind: Kind, season: bool, folds: Sequence[Fold]) -> list[Floats | None]:
+def out_of_fold(
+    kind: Kind, season: bool, folds: Sequence[Fold], in_time: bool = False
+) -> list[Floats | None]:
     """Answers to each fold by a curve learned on the others; None where it cannot be used."""
-    usable = [fold for fold in folds if not season or fold.shift is not None]
     found: list[Floats | None] = []
     for held in folds:
-        rest = _others(held, usable, folds, False)
-        curve = fit(kind, *_pooled(rest or [held], season))
-        found.append(curve.apply(_moved(held, season)) if any(held is f for f in usable) else None)
+        if season and held.shift is None:
+            found.append(None)
+            continue
+        rest = _lesson(kind, season, _others(held, folds, False), in_time)
+        found.append(fit(kind, *_pooled(rest or [held], season)).apply(_moved(held, season)))
     return found
 
 
-def _others(held: Fold, usable: Sequence[Fold], folds: Sequence[Fold], before: bool) -> list[Fold]:
-    """Those of ``usable`` that a curve for ``held`` may learn from."""
+def _others(held: Fold, folds: Sequence[Fold], before: bool) -> list[Fold]:
+    """The folds besides ``held``, or those before it."""
     place = next(i for i, fold in enumerate(folds) if fold is held)
-    allowed = folds[:place] if before else folds
-    return [f for f in usable if f is not held and any(f is fold for fold in allowed)]
+    return [*folds[:place], *([] if before else folds[place + 1 :])]
+
+
+def _lesson(kind: Kind, season: bool, folds: Sequence[Fold], in_time: bool) -> list[Fold]:
+    """Those of ``folds`` that a curve learns from."""
+    if kind == "spread":
+        return [*folds[-1:]] if in_time else [*folds]
+    return [fold for fold in folds if not season or fold.shift is not None]
 
 
 def with_shift(calibrator: Calibrator, shift: float) -> Calibrator:

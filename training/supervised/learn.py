@@ -96,7 +96,7 @@ def learn(
     shift = _shift(season, kind)
     calibrator, table = choose(config, folds, shift is not None, kind, in_time=within.in_time)
     chosen = next(line for line in table if line["chosen"])
-    out_of_time = out_of_fold(chosen["kind"], chosen["season"], folds)
+    out_of_time = out_of_fold(chosen["kind"], chosen["season"], folds, within.in_time)
     judged = [(f.labels, p) for f, p in zip(folds, out_of_time, strict=True) if p is not None]
     pooled = [np.concatenate(parts) for parts in zip(*judged, strict=True)]
     threshold = best_threshold(*pooled) if kind == "event" else None
