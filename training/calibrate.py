@@ -80,7 +80,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Calibrator:
-    """``answer = curve(score + shift)``; what the curve needs is in ``parameters``."""
+    """``answer = curve(spread(score) + shift)``; what the curves need is in ``parameters``."""
 
     kind: Kind
     parameters: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -88,14 +88,14 @@ class Calibrator:
 
     def apply(self, scores: Floats) -> Floats:
         """Probabilities or expected values, same shape as ``scores``."""
-        moved = scores + self.shift
+        moved = self.spread(scores) + self.shift
         if self.kind == "identity":
             return np.asarray(np.exp(moved), dtype=np.float64)
         if self.kind == "factor":
             return np.asarray(np.exp(moved + self.parameters["log"][0]), dtype=np.float64)
-        if self.kind == "expit":
+        if self.kind in ("expit", "spread"):
             return np.asarray(expit(moved), dtype=np.float64)
-        if self.kind in ("spread", "platt"):
+        if self.kind == "platt":
             slope, intercept = self.parameters["line"]
             return np.asarray(expit(slope * moved + intercept), dtype=np.float64)
         if self.kind == "beta":
@@ -105,6 +105,13 @@ class Calibrator:
         # Rounding may lift the end of a piece above the knot that it leads to.
         ahead = values[np.minimum(np.searchsorted(knots, moved), len(knots) - 1)]
         return np.asarray(np.minimum(np.interp(moved, knots, values), ahead), dtype=np.float64)
+
+    def spread(self, scores: Floats) -> Floats:
+        """What the season's shift is added to, same shape as ``scores``."""
+        if self.kind != "spread":
+            return scores
+        slope, intercept = self.parameters["line"]
+        return np.asarray(slope * scores + intercept, dtype=np.float64)
 
     def save(self) -> dict[str, bytes]:
         """One JSON file."""
@@ -124,8 +131,8 @@ class Calibrator:
 def fit(kind: Kind, scores: Floats, labels: Floats) -> Calibrator:
     """Fit one curve.
 
-    Platt (1999), with his smoothed targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2). The spread: Platt's
-    slope alone, the mean answer stays what the scores say; averaged scores are less sure than they
+    Platt (1999), with his smoothed targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2). The spread has
+    Platt's slope and the mean answer that the scores give: averaged scores are less sure than they
     may be (Satopää et al. 2014), and their level is the season's. Beta calibration (Kull, Silva
     Filho and Flach 2017, algorithm 1), ``logit p = a ln s - b ln(1 - s) + c`` of the
     uncalibrated probability s, a and b not below 0; isotonic regression by
@@ -223,7 +230,7 @@ def uncalibrated(scores: Floats, question: Question) -> Floats:
 def choose(
     config: CalibrateConfig,
     folds: Sequence[Fold],
-    season_known: bool,
+    shift: float | None,
     question: Question = "event",
     in_time: bool = False,
 ) -> tuple[Calibrator, list[dict[str, Any]]]:
@@ -243,15 +250,16 @@ def choose(
 
     Parameters
     ----------
-    season_known
-        Whether the cutoff to be served has a year before it; if not, the shift is not offered.
+    shift
+        The season's shift of the cutoff to be served; None where no year lies before it.
     in_time
         Whether the folds follow each other in time, the earliest first.
     """
     name, loss = LOSS[question], _log_loss if question == "event" else _total_error
     with_season = [fold for fold in folds if fold.shift is not None]
     always = config.season == "always"
-    offer = bool(config.season) and season_known and len(with_season) >= (1 if always else 2)
+    least = 1 if always else 2
+    offer = bool(config.season) and shift is not None and len(with_season) >= least
     judged = with_season if offer else list(folds)
     forward = in_time and not offer
     if forward and len(judged) > 1:
@@ -266,9 +274,9 @@ def choose(
         fair = {kind for kind, taught in lessons.items() if kind in PLAIN or all(taught)}
         for kind in (kind for kind in lessons if kind in fair or not fair):
             losses = []
-            for held, rest in zip(judged, lessons[kind], strict=True):
-                p = fit(kind, *_pooled(rest or [held], season)).apply(_moved(held, season))
-                losses.append(loss(held.labels, p))
+            for held, lesson in zip(judged, lessons[kind], strict=True):
+                curve = _learned(kind, season, lesson or [held], held.shift)
+                losses.append(loss(held.labels, curve.apply(held.scores)))
             table.append(
                 {
                     "kind": kind,
@@ -283,8 +291,8 @@ def choose(
             best = candidate
     for candidate in table:
         candidate["chosen"] = candidate is best
-    taught = _lesson(best["kind"], best["season"], folds, in_time)
-    return fit(best["kind"], *_pooled(taught, best["season"])), table
+    kind, season = best["kind"], best["season"]
+    return _learned(kind, season, _lesson(kind, season, folds, in_time), shift), table
 
 
 def out_of_fold(
@@ -296,8 +304,8 @@ def out_of_fold(
         if season and held.shift is None:
             found.append(None)
             continue
-        rest = _lesson(kind, season, _others(held, folds, False), in_time)
-        found.append(fit(kind, *_pooled(rest or [held], season)).apply(_moved(held, season)))
+        lesson = _lesson(kind, season, _others(held, folds, False), in_time)
+        found.append(_learned(kind, season, lesson or [held], held.shift).apply(held.scores))
     return found
 
 
@@ -314,18 +322,22 @@ def _lesson(kind: Kind, season: bool, folds: Sequence[Fold], in_time: bool) -> l
     return [fold for fold in folds if not season or fold.shift is not None]
 
 
+def _learned(kind: Kind, season: bool, folds: Sequence[Fold], shift: float | None) -> Calibrator:
+    """The curve that ``folds`` teach, for answers whose season has ``shift``."""
+    labels, moved = np.concatenate([fold.labels for fold in folds]), shift or 0.0 if season else 0.0
+    if kind == "spread":
+        scores = np.concatenate([fold.scores for fold in folds])
+        curve = fit(kind, scores, labels)
+        # By how much the spread scores have to move for the mean that the shift gives the scores.
+        farther = season_shift(curve.spread(scores), expit(scores + moved)) if moved else 0.0
+        return with_shift(curve, farther)
+    own = [fold.scores + (fold.shift or 0.0 if season else 0.0) for fold in folds]
+    return with_shift(fit(kind, np.concatenate(own), labels), moved)
+
+
 def with_shift(calibrator: Calibrator, shift: float) -> Calibrator:
     """The same curve for another season."""
     return replace(calibrator, shift=shift)
-
-
-def _moved(fold: Fold, season: bool) -> Floats:
-    return fold.scores + (fold.shift or 0.0) if season else fold.scores
-
-
-def _pooled(folds: Sequence[Fold], season: bool) -> tuple[Floats, Floats]:
-    scores = np.concatenate([_moved(fold, season) for fold in folds])
-    return scores, np.concatenate([fold.labels for fold in folds])
 
 
 def _log_loss(labels: Floats, p: Floats) -> float:

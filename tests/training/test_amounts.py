@@ -104,7 +104,7 @@ def test_one_factor_makes_the_totals_equal() -> None:
     y, expected = spend(500)
     scores = np.log(3 * expected)  # three times too much
     folds = [Fold(scores, y, None), Fold(scores, y, None)]
-    calibrator, table = choose(CalibrateConfig(), folds, False, "amount")
+    calibrator, table = choose(CalibrateConfig(), folds, None, "amount")
     assert [(line["kind"], line["chosen"]) for line in table] == [
         ("identity", False), ("factor", True),
     ]  # fmt: skip
@@ -113,7 +113,7 @@ def test_one_factor_makes_the_totals_equal() -> None:
     assert np.array_equal(again.apply(scores), calibrator.apply(scores))
     assert np.array_equal(np.argsort(again.apply(scores)), np.argsort(scores))
     with pytest.raises(ConfigError, match=r"calibrate.kinds: \['platt'\] do not fit"):
-        choose(CalibrateConfig(kinds=("platt",)), folds, False, "amount")
+        choose(CalibrateConfig(kinds=("platt",)), folds, None, "amount")
 
 
 def test_totals_that_err_both_ways_are_left_alone() -> None:
@@ -121,7 +121,7 @@ def test_totals_that_err_both_ways_are_left_alone() -> None:
     y, expected = spend(500)
     scores = np.log(expected * y.sum() / expected.sum())
     folds = [Fold(scores + by, y, None) for by in (-0.4, 0.0, 0.4)]
-    calibrator, table = choose(CalibrateConfig(), folds, False, "amount")
+    calibrator, table = choose(CalibrateConfig(), folds, None, "amount")
     assert [line["kind"] for line in table if line["chosen"]] == ["identity"]
     assert np.array_equal(calibrator.apply(scores), np.exp(scores))
     again = Calibrator.load(calibrator.save())
@@ -134,6 +134,6 @@ def test_the_season_moves_amounts_by_its_ratio() -> None:
     scores = np.log(expected * y.sum() / expected.sum())
     assert season_shift(scores, 2 * y, "amount") == pytest.approx(np.log(2))
     folds = [Fold(scores - np.log(2) * k, y, np.log(2) * k) for k in (0, 1, 0)]
-    calibrator, table = choose(CalibrateConfig(), folds, True, "amount")
+    calibrator, table = choose(CalibrateConfig(), folds, np.log(2), "amount")
     assert [line["season"] for line in table if line["chosen"]] == [True]
-    assert calibrator.apply(scores).sum() == pytest.approx(y.sum())
+    assert calibrator.apply(scores).sum() == pytest.approx(2 * y.sum())

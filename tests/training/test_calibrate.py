@@ -12,7 +12,7 @@ from training import calibrate
 from training.calibrate import CalibrateConfig, Calibrator, Fold, choose, out_of_fold, season_shift
 from training.contract import Floats
 
-KINDS = ("platt", "isotonic")
+KINDS = ("spread", "platt", "isotonic")
 
 
 def drawn(n: int, seed: int, slope: float = 1.0, intercept: float = 0.0) -> tuple[Floats, Floats]:
@@ -126,11 +126,11 @@ def seasons(shifts: list[float], known: list[float | None], n: int = 3_000) -> l
 def test_choice_takes_the_season_where_it_is_planted() -> None:
     """Seasons that differ and are foretold by the year before make the season the better choice."""
     shifts = [-1.0, 0.0, 1.0]
-    made, table = choose(CalibrateConfig(), seasons(shifts, list(shifts)), season_known=True)
+    made, table = choose(CalibrateConfig(), seasons(shifts, list(shifts)), shift=0.7)
     chosen = [line for line in table if line["chosen"]]
     assert len(chosen) == 1
     assert chosen[0]["season"]
-    assert made.shift == 0.0  # the shift of the cutoff to be served is set by the caller
+    assert made.shift == 0.7
     for fold in seasons(shifts, list(shifts)):
         p = calibrate.with_shift(made, fold.shift or 0.0).apply(fold.scores)
         assert p.mean() == pytest.approx(fold.labels.mean(), abs=0.03)
@@ -138,28 +138,26 @@ def test_choice_takes_the_season_where_it_is_planted() -> None:
 
 def test_choice_leaves_the_season_where_it_misleads() -> None:
     """Shifts that have nothing to do with the seasons are not taken."""
-    _, table = choose(
-        CalibrateConfig(), seasons([0.0, 0.0, 0.0], [-1.0, 0.5, 1.0]), season_known=True
-    )
+    _, table = choose(CalibrateConfig(), seasons([0.0, 0.0, 0.0], [-1.0, 0.5, 1.0]), shift=0.0)
     assert any(line["season"] for line in table)
     assert not next(line for line in table if line["chosen"])["season"]
 
 
 @pytest.mark.parametrize(
-    ("config", "known", "season_known"),
+    ("config", "known", "shift"),
     [
-        (CalibrateConfig(), [-1.0, 0.0, 1.0], False),
-        (CalibrateConfig(season=False), [-1.0, 0.0, 1.0], True),
-        (CalibrateConfig(), [None, None, 1.0], True),
-        (CalibrateConfig(), [None, None, None], True),
+        (CalibrateConfig(), [-1.0, 0.0, 1.0], None),
+        (CalibrateConfig(season=False), [-1.0, 0.0, 1.0], 0.0),
+        (CalibrateConfig(), [None, None, 1.0], 0.0),
+        (CalibrateConfig(), [None, None, None], 0.0),
     ],
     ids=["no year before the test", "switched off", "one fold has a year", "no fold has"],
 )
 def test_the_season_is_not_offered_where_it_is_unknown(
-    config: CalibrateConfig, known: list[float | None], season_known: bool
+    config: CalibrateConfig, known: list[float | None], shift: float | None
 ) -> None:
     """Without a year before the cutoff, or with too few folds, no candidate has the season."""
-    _, table = choose(config, seasons([-1.0, 0.0, 1.0], known), season_known)
+    _, table = choose(config, seasons([-1.0, 0.0, 1.0], known), shift)
     assert [line["season"] for line in table] == [False] * len(config.offered("event"))
     assert all(line["folds"] == 3 for line in table)
 
@@ -167,7 +165,7 @@ def test_the_season_is_not_offered_where_it_is_unknown(
 def test_all_candidates_are_judged_on_the_same_folds() -> None:
     """With the season on offer, only folds that have a year before them are judged."""
     folds = seasons([0.0, -1.0, 1.0, 0.5], [None, -1.0, 1.0, 0.5], n=400)
-    _, table = choose(CalibrateConfig(), folds, season_known=True)
+    _, table = choose(CalibrateConfig(), folds, shift=0.0)
     assert len(table) == 2 * len(CalibrateConfig().offered("event"))
     assert {line["folds"] for line in table} == {3}
 
@@ -175,8 +173,8 @@ def test_all_candidates_are_judged_on_the_same_folds() -> None:
 def test_the_plainest_comes_first() -> None:
     """A later candidate has to gain ``min_improvement`` over those before it."""
     folds = seasons([0.0, 0.0], [None, None], n=2_000)
-    _, table = choose(CalibrateConfig(min_improvement=1.0), folds, season_known=False)
-    assert [line["chosen"] for line in table] == [True, False, False, False]
+    _, table = choose(CalibrateConfig(min_improvement=1.0), folds, shift=None)
+    assert [line["chosen"] for line in table] == [True, False, False, False, False]
     assert table[0]["kind"] == "expit"
 
 
@@ -206,14 +204,14 @@ def test_a_season_that_always_counts_is_not_put_to_the_vote() -> None:
     y = np.array([1.0, 4.0, 9.0])
     quiet, unknown = Fold(np.log(y), y, 0.3), Fold(np.log(y), y, None)
     config = CalibrateConfig(kinds=("identity",), season="always")
-    for folds, known, heeded in (
-        ([quiet, unknown], True, True),
-        ([quiet, unknown], False, False),
-        ([unknown, unknown], True, False),
+    for folds, shift, heeded in (
+        ([quiet, unknown], 0.2, True),
+        ([quiet, unknown], None, False),
+        ([unknown, unknown], 0.2, False),
     ):
-        _, table = choose(config, folds, known, "amount")
+        _, table = choose(config, folds, shift, "amount")
         assert [line["season"] for line in table] == [heeded]
-    _, voted = choose(CalibrateConfig(kinds=("identity",)), [quiet, quiet], True, "amount")
+    _, voted = choose(CalibrateConfig(kinds=("identity",)), [quiet, quiet], 0.2, "amount")
     assert [line["season"] for line in voted if line["chosen"]] == [False]
 
 
@@ -221,11 +219,11 @@ def test_what_a_single_fold_teaches_is_not_judged_on_it() -> None:
     """A staircase would win there; asked for alone, it is taken all the same."""
     folds = seasons([0.0, 0.6, 0.3], [None, None, 0.3], n=400)
     config = CalibrateConfig(season="always")
-    made, table = choose(config, folds, season_known=True, in_time=True)
+    made, table = choose(config, folds, shift=0.0, in_time=True)
     assert made.kind == "expit"
-    assert [line["kind"] for line in table] == ["expit"]
+    assert [line["kind"] for line in table] == ["expit", "spread"]  # which others teach
     staircase = CalibrateConfig(season="always", kinds=("isotonic",))
-    made, _ = choose(staircase, folds, season_known=True, in_time=True)
+    made, _ = choose(staircase, folds, shift=0.0, in_time=True)
     assert made.kind == "isotonic"
     (*without, p) = out_of_fold("expit", True, folds)
     assert without == [None, None]
@@ -258,7 +256,7 @@ def test_a_beta_curve_never_falls() -> None:
 def test_what_needs_no_curve_gets_none() -> None:
     """Scores that are log-odds already: the plainest candidate wins and leaves them alone."""
     folds = [calibrate.Fold(*drawn(4_000, seed), None) for seed in range(3)]
-    chosen, _ = calibrate.choose(calibrate.CalibrateConfig(), folds, False)
+    chosen, _ = calibrate.choose(calibrate.CalibrateConfig(), folds, None)
     assert chosen.kind == "expit"
     assert chosen.apply(folds[0].scores) == pytest.approx(expit(folds[0].scores))
 
@@ -266,7 +264,8 @@ def test_what_needs_no_curve_gets_none() -> None:
 def test_with_the_season_known_every_block_has_a_say() -> None:
     """As many blocks are judged in time as without: shifts have told their seasons apart."""
     folds = seasons([0.0, -1.0, 1.0, 0.5], [None, -1.0, 1.0, 0.5], n=400)
-    tables = [choose(CalibrateConfig(), folds, True, in_time=t)[1] for t in (False, True)]
+    config = CalibrateConfig(kinds=("expit", "platt", "beta", "isotonic"))
+    tables = [choose(config, folds, 0.0, in_time=t)[1] for t in (False, True)]
     assert tables[0] == tables[1]
 
 
@@ -275,7 +274,8 @@ def test_in_time_a_curve_has_to_hold_for_what_follows() -> None:
     plain = [calibrate.Fold(*drawn(3_000, seed), None) for seed in (1, 2)]
     odd = calibrate.Fold(*drawn(3_000, 3, intercept=1.5), None)
     folds = [odd, *plain]
-    chosen, table = calibrate.choose(calibrate.CalibrateConfig(), folds, False, in_time=True)
+    config = CalibrateConfig(kinds=("expit", "platt", "beta", "isotonic"))
+    chosen, table = calibrate.choose(config, folds, None, in_time=True)
     assert chosen.kind == "expit"
     assert {line["folds"] for line in table} == {2}
     for line in table:
@@ -287,3 +287,50 @@ def test_in_time_a_curve_has_to_hold_for_what_follows() -> None:
         ]  # fmt: skip
         by_hand = [calibrate._log_loss(f.labels, curve.apply(f.scores)) for curve, f in curves]
         assert line["log_loss"] == pytest.approx(np.mean(by_hand))
+
+
+def unsure(shifts: list[float], slopes: list[float], known: list[float | None]) -> list[Fold]:
+    """Cutoffs whose scores are less sure than they may be, each by its own slope and level."""
+    return [
+        Fold(*drawn(20_000, 30 + k, slope, level), said)
+        for k, (level, slope, said) in enumerate(zip(shifts, slopes, known, strict=True))
+    ]
+
+
+def test_the_spread_is_learned_without_the_level() -> None:
+    """A planted slope comes back; the mean answer stays what the scores say, whatever the rate."""
+    for slope, level in ((1.5, 0.8), (0.6, -1.2)):
+        scores, labels = drawn(40_000, 1, slope, level)
+        curve = calibrate.fit("spread", scores, labels)
+        assert curve.parameters["line"][0] == pytest.approx(slope, abs=0.06)
+        assert curve.apply(scores).mean() == pytest.approx(expit(scores).mean(), abs=1e-9)
+        assert abs(labels.mean() - expit(scores).mean()) > 0.05
+
+
+def test_seasons_of_other_levels_teach_the_spread() -> None:
+    """Levels swing from cutoff to cutoff: no line holds, the spread does, by the newest alone."""
+    folds = unsure([-0.9, 1.1, -0.4], [1.5, 1.5, 1.5], [None] * 3)
+    made, table = choose(CalibrateConfig(), folds, None, in_time=True)
+    assert made.kind == "spread"
+    losses = {line["kind"]: line["log_loss"] for line in table}
+    assert losses["spread"] < losses["expit"] - 0.003 < losses["platt"]
+    turned = [Fold(fold.scores, 1.0 - fold.labels, None) for fold in folds[:2]]
+    again = calibrate._learned("spread", False, calibrate._lesson(
+        "spread", False, [*turned, folds[2]], in_time=True), None)  # fmt: skip
+    assert again == made
+    pooled = calibrate._lesson("spread", False, folds, in_time=False)
+    assert len(pooled) == 3
+
+
+def test_the_season_moves_what_is_spread_as_far_as_the_scores() -> None:
+    """The mean answer is that of the moved scores, so the season's level is met all the same."""
+    folds = unsure([-0.8, -0.8, -0.8], [1.8, 1.8, 1.8], [None, None, -0.8])
+    config = CalibrateConfig(season="always")
+    made, table = choose(config, folds, -0.8, in_time=True)
+    assert [(line["kind"], line["chosen"]) for line in table] == [
+        ("expit", False), ("spread", True),
+    ]  # fmt: skip
+    scores, _ = drawn(20_000, 40)
+    assert made.apply(scores).mean() == pytest.approx(expit(scores - 0.8).mean(), abs=0.01)
+    without = calibrate.with_shift(made, 0.0)
+    assert without.apply(scores).mean() == pytest.approx(expit(scores).mean(), abs=0.01)

@@ -20,7 +20,6 @@ from training.calibrate import (
     choose,
     out_of_fold,
     season_shift,
-    with_shift,
 )
 from training.contract import Explanation, Floats, Kind, Model, category_columns, matrix
 from training.details import DETAILS, Details, Unseen
@@ -94,7 +93,7 @@ def learn(
         report()
     season = _season(within.last, part, config, seed)
     shift = _shift(season, kind)
-    calibrator, table = choose(config, folds, shift is not None, kind, in_time=within.in_time)
+    calibrator, table = choose(config, folds, shift, kind, in_time=within.in_time)
     chosen = next(line for line in table if line["chosen"])
     out_of_time = out_of_fold(chosen["kind"], chosen["season"], folds, within.in_time)
     judged = [(f.labels, p) for f, p in zip(folds, out_of_time, strict=True) if p is not None]
@@ -118,7 +117,7 @@ def learn(
     return Learned(
         part,
         model,
-        with_shift(calibrator, (shift or 0.0) if chosen["season"] else 0.0),
+        calibrator,
         threshold,
         calibration=pd.DataFrame(table).rename(columns={"folds": "judged_folds"}),
         folds=pd.DataFrame(lines),
