@@ -181,7 +181,7 @@ def test_points_are_calibrated_on_days_that_taught_nothing(model: Hazards) -> No
     answers = fit("platt", model.score(asked), (slow > 0) * 1.0).apply(model.score(asked))
     seen = Unseen(model, asked, (slow > 0) * 1.0, slow)
     plain, learned = timing(), timing()
-    learned.fit([seen], None)
+    learned.fit([seen, seen], None)
     for days in POINTS:
         rate = ((slow > 0) & (slow <= days)).mean()
         told = [d.of(model, asked, answers, answers)[f"chance_{days}d"].mean()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -11,11 +12,13 @@ from pydantic import Field
 
 from features.errors import ConfigError
 from features.settings import Strict
-from training.calibrate import Calibrator, fit, season_shift, with_shift
+from training.calibrate import CalibrateConfig, Calibrator, Fold, Kind, choose, season_shift
 from training.contract import Floats, Model
 from training.details import Detail, Factors, Unseen
 
 FILE = "timing.json"
+CURVES: tuple[Kind, ...] = ("expit", "spread", "platt")
+"""What the chances by each point are calibrated by."""
 LEAST = 1e-9
 """What no chance is nearer to 0 or 1 than, before its logarithm is taken."""
 
@@ -39,16 +42,17 @@ class EventTiming:
     """What a model of hazards says of the time, made to agree with the calibrated answer.
 
     The model gives A(t) = -log S(t) at the ends of its periods. The chance by each point is
-    calibrated as the answer by the horizon is, with the season's own shift by then; none may be
-    lower than one by an earlier point or higher than the answer. Between two points A rises in
-    the steps that the model gives it, within a period evenly: there the hazard is constant.
+    calibrated as the answer by the horizon is, by a curve of its own and the season's shift by
+    then; none may be lower than one by an earlier point or higher than the answer. Between two
+    points A rises in the steps that the model gives it, within a period evenly: there the hazard
+    is constant.
     """
 
     config: EventTimingConfig
 
     def __init__(self, config: EventTimingConfig) -> None:
         self.config = config
-        self._curves = [Calibrator("platt", {"line": (1.0, 0.0)})] * len(config.points_days)
+        self._curves = [Calibrator("expit")] * len(config.points_days)
 
     @property
     def points(self) -> dict[int, str]:
@@ -107,7 +111,7 @@ class EventTiming:
         return problems
 
     def fit(self, blocks: Sequence[Unseen], before: Unseen | None) -> None:
-        """A line for each point from the validation cutoffs, and the season's shift by then.
+        """A curve for each point from the validation cutoffs, and the season's shift by then.
 
         Raises
         ------
@@ -118,17 +122,19 @@ class EventTiming:
         lacking = [n for n in named if n is not None and n not in blocks[0].model.columns]
         if lacking:
             raise ConfigError(f"task.config: no feature {lacking} tells what is due; add its set")
-        used = [block for block in blocks if before is None or block.season is not None]
         self._curves = []
         for days in self.config.points_days:
-            moved = [
-                _odds(block, days)
-                + (_shift(block.season, days) if before and block.season else 0.0)
-                for block in used
+            folds = [
+                Fold(
+                    _odds(block, days),
+                    _came(block, days),
+                    _shift(block.season, days) if before and block.season else None,
+                )
+                for block in blocks
             ]
-            came = np.concatenate([_came(block, days) for block in used])
-            line = fit("platt", np.concatenate(moved), came)
-            self._curves.append(with_shift(line, _shift(before, days) if before else 0.0))
+            config = CalibrateConfig(kinds=CURVES, season="always" if before else False)
+            shift = _shift(before, days) if before else None
+            self._curves.append(choose(config, folds, shift, in_time=True)[0])
 
     def cumulated(self, model: Model, X: Floats, answers: Floats) -> tuple[Floats, Floats]:
         """Ends of the periods, and A = -log S there, agreeing with the answers.
@@ -191,16 +197,12 @@ class EventTiming:
         return None
 
     def save(self) -> dict[str, bytes]:
-        """One JSON file with the lines."""
-        lines = [[*curve.parameters["line"], curve.shift] for curve in self._curves]
-        return {FILE: json.dumps(lines).encode()}
+        """One JSON file with the curves."""
+        return {FILE: json.dumps([asdict(curve) for curve in self._curves]).encode()}
 
     def load(self, files: Mapping[str, bytes]) -> None:
         """Restore from verified bytes."""
-        self._curves = [
-            Calibrator("platt", {"line": (slope, intercept)}, shift)
-            for slope, intercept, shift in json.loads(files[FILE])
-        ]
+        self._curves = [Calibrator(**curve) for curve in json.loads(files[FILE])]
 
 
 def log_odds(total: Floats) -> Floats:
