@@ -326,13 +326,22 @@ def _learned(kind: Kind, season: bool, folds: Sequence[Fold], shift: float | Non
     """The curve that ``folds`` teach, for answers whose season has ``shift``."""
     labels, moved = np.concatenate([fold.labels for fold in folds]), shift or 0.0 if season else 0.0
     if kind == "spread":
-        scores = np.concatenate([fold.scores for fold in folds])
-        curve = fit(kind, scores, labels)
-        # By how much the spread scores have to move for the mean that the shift gives the scores.
-        farther = season_shift(curve.spread(scores), expit(scores + moved)) if moved else 0.0
-        return with_shift(curve, farther)
+        return spread(np.concatenate([fold.scores for fold in folds]), labels, moved)
     own = [fold.scores + (fold.shift or 0.0 if season else 0.0) for fold in folds]
     return with_shift(fit(kind, np.concatenate(own), labels), moved)
+
+
+def spread(scores: Floats, labels: Floats, shift: float) -> Calibrator:
+    """The spread that ``scores`` teach, for answers that a season moves.
+
+    Parameters
+    ----------
+    shift
+        The season's, of scores as they are; those spread move as far as gives the same mean answer.
+    """
+    curve = fit("spread", scores, labels)
+    farther = season_shift(curve.spread(scores), expit(scores + shift)) if shift else 0.0
+    return with_shift(curve, farther)
 
 
 def with_shift(calibrator: Calibrator, shift: float) -> Calibrator:

@@ -12,13 +12,11 @@ from pydantic import Field
 
 from features.errors import ConfigError
 from features.settings import Strict
-from training.calibrate import CalibrateConfig, Calibrator, Fold, Kind, choose, season_shift
+from training.calibrate import Calibrator, season_shift, spread
 from training.contract import Floats, Model
 from training.details import Detail, Factors, Unseen
 
 FILE = "timing.json"
-CURVES: tuple[Kind, ...] = ("expit", "spread", "platt")
-"""What the chances by each point are calibrated by."""
 LEAST = 1e-9
 """What no chance is nearer to 0 or 1 than, before its logarithm is taken."""
 
@@ -41,11 +39,11 @@ class EventTimingConfig(Strict):
 class EventTiming:
     """What a model of hazards says of the time, made to agree with the calibrated answer.
 
-    The model gives A(t) = -log S(t) at the ends of its periods. The chance by each point is
-    calibrated as the answer by the horizon is, by a curve of its own and the season's shift by
-    then; none may be lower than one by an earlier point or higher than the answer. Between two
-    points A rises in the steps that the model gives it, within a period evenly: there the hazard
-    is constant.
+    The model gives A(t) = -log S(t) at the ends of its periods. The chance by each point has a
+    spread of its own, learned from the newest validation cutoff, and the season's shift by then;
+    none may be lower than one by an earlier point or higher than the answer. Between two points A
+    rises in the steps that the model gives it, within a period evenly: there the hazard is
+    constant.
     """
 
     config: EventTimingConfig
@@ -111,7 +109,7 @@ class EventTiming:
         return problems
 
     def fit(self, blocks: Sequence[Unseen], before: Unseen | None) -> None:
-        """A curve for each point from the validation cutoffs, and the season's shift by then.
+        """The spread for each point, and the season's shift by then.
 
         Raises
         ------
@@ -122,19 +120,13 @@ class EventTiming:
         lacking = [n for n in named if n is not None and n not in blocks[0].model.columns]
         if lacking:
             raise ConfigError(f"task.config: no feature {lacking} tells what is due; add its set")
-        self._curves = []
-        for days in self.config.points_days:
-            folds = [
-                Fold(
-                    _odds(block, days),
-                    _came(block, days),
-                    _shift(block.season, days) if before and block.season else None,
-                )
-                for block in blocks
-            ]
-            config = CalibrateConfig(kinds=CURVES, season="always" if before else False)
-            shift = _shift(before, days) if before else None
-            self._curves.append(choose(config, folds, shift, in_time=True)[0])
+        newest = blocks[-1]
+        self._curves = [
+            spread(
+                _odds(newest, days), _came(newest, days), _shift(before, days) if before else 0.0
+            )
+            for days in self.config.points_days
+        ]
 
     def cumulated(self, model: Model, X: Floats, answers: Floats) -> tuple[Floats, Floats]:
         """Ends of the periods, and A = -log S there, agreeing with the answers.
