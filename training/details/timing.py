@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -50,7 +49,7 @@ class EventTiming:
 
     def __init__(self, config: EventTimingConfig) -> None:
         self.config = config
-        self._curves = [Calibrator("expit")] * len(config.points_days)
+        self._curves = [Calibrator("platt", {"line": (1.0, 0.0)})] * len(config.points_days)
 
     @property
     def points(self) -> dict[int, str]:
@@ -109,7 +108,7 @@ class EventTiming:
         return problems
 
     def fit(self, blocks: Sequence[Unseen], before: Unseen | None) -> None:
-        """The spread for each point, and the season's shift by then.
+        """A line for each point: its spread, and the season's shift by then.
 
         Raises
         ------
@@ -121,12 +120,12 @@ class EventTiming:
         if lacking:
             raise ConfigError(f"task.config: no feature {lacking} tells what is due; add its set")
         newest = blocks[-1]
-        self._curves = [
-            spread(
-                _odds(newest, days), _came(newest, days), _shift(before, days) if before else 0.0
-            )
-            for days in self.config.points_days
-        ]
+        self._curves = []
+        for days in self.config.points_days:
+            shift = _shift(before, days) if before else 0.0
+            wide = spread(_odds(newest, days), _came(newest, days), shift)
+            slope, intercept = wide.parameters["line"]
+            self._curves.append(Calibrator("platt", {"line": (slope, intercept + wide.shift)}))
 
     def cumulated(self, model: Model, X: Floats, answers: Floats) -> tuple[Floats, Floats]:
         """Ends of the periods, and A = -log S there, agreeing with the answers.
@@ -189,12 +188,16 @@ class EventTiming:
         return None
 
     def save(self) -> dict[str, bytes]:
-        """One JSON file with the curves."""
-        return {FILE: json.dumps([asdict(curve) for curve in self._curves]).encode()}
+        """One JSON file with the lines."""
+        lines = [[*curve.parameters["line"], curve.shift] for curve in self._curves]
+        return {FILE: json.dumps(lines).encode()}
 
     def load(self, files: Mapping[str, bytes]) -> None:
         """Restore from verified bytes."""
-        self._curves = [Calibrator(**curve) for curve in json.loads(files[FILE])]
+        self._curves = [
+            Calibrator("platt", {"line": (slope, intercept)}, shift)
+            for slope, intercept, shift in json.loads(files[FILE])
+        ]
 
 
 def log_odds(total: Floats) -> Floats:
