@@ -16,7 +16,7 @@ class ModelPart(Part):
     averaged_with: tuple[Part, ...] = Field(default=(), max_length=7)
     """Models whose log-odds are averaged with its own; the search is for the model alone."""
     own_share: float = Field(default=0.5, gt=0, lt=1)
-    """What its own log-odds weigh in that mean; the others share the rest alike."""
+    """What its own log-odds weigh in that mean, if there are others, which share the rest alike."""
     repairs: dict[str, Repair] = {}
     """Feature column -> what is done to its values before the model sees them."""
 
