@@ -32,9 +32,9 @@ TEST = pd.Timestamp("2011-09-10")
 HORIZON = pd.Timedelta(days=90)
 YEAR = pd.Timedelta(days=365)
 DAYS = (90, 180, 270)
-TEACHING = {90: 14, 180: 11, 270: 8}
+TEACHING = {90: 14, 120: 13, 180: 11, 270: 8}
 """Cutoffs that teach, a month apart, from 150 days after the data begin."""
-FOLDS = {90: 3, 180: 3, 270: 2}
+FOLDS = {90: 3, 120: 3, 180: 3, 270: 2}
 """Validation cutoffs, three months apart: as many as have something to learn from."""
 EVER = 10_000
 WINDOWS = (30, 60, 90, 180, 365)
