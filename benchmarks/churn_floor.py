@@ -32,10 +32,8 @@ TEST = pd.Timestamp("2011-09-10")
 HORIZON = pd.Timedelta(days=90)
 YEAR = pd.Timedelta(days=365)
 DAYS = (90, 180, 270)
-TEACHING = {90: 14, 120: 13, 180: 11, 270: 8}
-"""Cutoffs that teach, a month apart, from 150 days after the data begin."""
-FOLDS = {90: 3, 120: 3, 180: 3, 270: 2}
-"""Validation cutoffs, three months apart: as many as have something to learn from."""
+OBSERVED = 738
+"""Days from the first row of the file to ``END``."""
 EVER = 10_000
 WINDOWS = (30, 60, 90, 180, 365)
 DRAWS = 1000
@@ -44,6 +42,19 @@ SWITCHES = "{order_lines: {net_returns: false, rules: {not_a_product: {then: kee
 OURS = "ours: candidate"
 SECOND_SHEET = 525_461
 """Row of the file at which the second sheet of the published workbook begins."""
+
+
+def teaching(days: int) -> int:
+    """Cutoffs that teach the one ``days`` before the end, from 150 days after the data begin.
+
+    They are 30 days apart, the last one 90 days before.
+    """
+    return (OBSERVED - days - 90 - 150) // 30 + 1
+
+
+def folds(days: int) -> int:
+    """Validation cutoffs, 90 days apart, three at most: as many as have something to learn from."""
+    return min(3, (teaching(days) - 4) // 3 + 1)
 
 
 def population(folder: Path) -> pd.DataFrame:
@@ -251,7 +262,7 @@ def real(sales: pd.DataFrame, days: int, active_days: float) -> None:
         "data=online_retail_II", f"source={SWITCHES}",
         f"task.config.active_within_days={active_days:g}",
         f"cutoffs.test=end-{days}d", f"cutoffs.latest=end-{days + 90}d",
-        f"cutoffs.count={TEACHING[days]}", f"cutoffs.folds={FOLDS[days]}",
+        f"cutoffs.count={teaching(days)}", f"cutoffs.folds={folds(days)}",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as work:
         mine = answered(*run(Path(work), "churn", *settings))

@@ -30,12 +30,12 @@ from churn_floor import (
     HORIZON,
     SWITCHES,
     TAILS,
-    TEACHING,
     YEAR,
     histories,
     plain_features,
     population,
     run,
+    teaching,
 )
 
 DRAWS = 500
@@ -107,7 +107,7 @@ def ours(work: Path, days: int) -> pd.DataFrame:
     learned, links = run(
         work, "clv", WHOLESALE, "data=online_retail_II", f"source={SWITCHES}", BASELINE,
         f"cutoffs.test=end-{days}d", f"cutoffs.latest=end-{days + 90}d",
-        f"cutoffs.count={TEACHING[days]}",
+        f"cutoffs.count={teaching(days)}",
     )  # fmt: skip
     made = load(learned / "bundle", verifying_key(Workspace.locate().keys))
     rows = pd.read_parquet(learned / "test_rows.parquet")

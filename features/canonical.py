@@ -284,5 +284,9 @@ CANONICAL = {
     )
 }  # fmt: skip
 """Every table that features are made of, by name."""
+LASTING = frozenset(
+    t.name for t in (PRODUCTS, CUSTOMERS, ATTRIBUTES, RELATIONS, MERGES, SUBSCRIPTIONS, CONSENTS)
+)
+"""Those whose rows hold until a later one replaces them; those of all others happen once."""
 SOURCED = {**CANONICAL, IDENTIFIERS.name: IDENTIFIERS}
 """Every table a source may bring: the direct identifiers go no further than to who is who."""

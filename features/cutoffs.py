@@ -164,6 +164,14 @@ class Moments:
         """Every cutoff that features are needed at, ascending."""
         return tuple(sorted({*self.teaching, self.test, *self.year_ago.values()}))
 
+    def since(self, first: datetime) -> "Moments":
+        """Those from ``first`` on."""
+        teaching, folds = (
+            tuple(t for t in some if t >= first) for some in (self.teaching, self.folds)
+        )
+        year_ago = {t: before for t, before in self.year_ago.items() if before >= first}
+        return Moments(teaching, self.test, folds, year_ago)
+
 
 def _moment(value: date | str, end: datetime) -> datetime:
     if isinstance(value, date):

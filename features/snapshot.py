@@ -169,13 +169,16 @@ def build_features(
         If a set does not keep its promises; no part of that pass is published.
     """
     sets, stored = feature_sets(plan), stored.consenting(plan.consent)
-    check_fit(stored, plan, moments.all)
+    if stored.as_at is None:  # else windows reach beyond what is shown, where they do at that date
+        check_fit(stored, plan, moments.all)
     columns = declared(sets)
     spelled = [(part.use, built.config) for part, built in zip(plan.features, sets, strict=True)]
     base = fingerprint(
-        stored.published.content, spelled, plan.sample, stored.consent, code_fingerprint("features")
+        stored.published.content, spelled, plan.sample, stored.consent, stored.as_at,
+        code_fingerprint("features"),
     )  # fmt: skip
-    root = place.store / "features" / stored.source.name
+    kind = "features" if stored.as_at is None else "features_of_one_length"
+    root = place.store / kind / stored.source.name
     key = fingerprint(base, [t.isoformat() for t in moments.all])
 
     def write(folder: Path) -> dict[str, Any]:
@@ -217,7 +220,7 @@ def _parts(
             passes = Passes(tables.backend, tables.asof, sets)
             written: Future[dict[datetime, Published]] = beside.submit(dict)
             for chosen in [group for chunk in chunks for group in tables.passes(chunk)]:
-                if tables.merging:  # who is who, and so every statement, depends on the cutoff
+                if tables.one_at_a_time:  # every statement depends on the cutoff
                     passes = Passes(tables.backend, tables.asof, sets)
                 computed = passes.computed(chosen)
                 # One pass is checked and written while the next is computed, and not more than one.

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from ibis.backends import BaseBackend
 
 from features import columns as c
-from features.canonical import CANONICAL
+from features.canonical import CANONICAL, LASTING
 from features.consent import CONSENTS, Consent, allowed
 from features.engine import Engine, connect
 from features.erasure import tombstones
@@ -47,6 +47,8 @@ class Tables:
     oldest: Collection[str] | None = None
     """Attributes of a merged customer of which the oldest value survives, else the newest one that
     is not missing; None: rows stay as they are."""
+    as_at: datetime | None = None
+    """See :meth:`Stored.as_long_as`."""
 
     def __enter__(self) -> "Tables":
         return self
@@ -55,8 +57,13 @@ class Tables:
         self.backend.disconnect()
 
     def passes(self, cutoffs: Sequence[datetime]) -> list[tuple[datetime, ...]]:
-        """Cutoffs that one view can hold: all, or one each where accounts merge over time."""
-        return [(t,) for t in cutoffs] if self.merging else [tuple(cutoffs)]
+        """Cutoffs that one view can hold: all, or one each where tables depend on the cutoff."""
+        return [(t,) for t in cutoffs] if self.one_at_a_time else [tuple(cutoffs)]
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether tables depend on the cutoff that they are seen from."""
+        return self.merging or self.as_at is not None
 
     @property
     def merging(self) -> bool:
@@ -76,13 +83,20 @@ class Tables:
         DataError
             If the cutoffs are more than one pass can hold.
         """
-        tables = self.tables
+        tables, began = self.tables, self.began
+        if self.as_at is not None:
+            later = self._only(cutoffs) - self.as_at
+            began = {k: t if k in LASTING else t + later for k, t in began.items()}
+            tables = {
+                k: table if k in LASTING else table.filter(table[c.EVENT_TIME] >= began[k])
+                for k, table in tables.items()
+            }
         if self.merging:
             t = self._only(cutoffs)
             tables = owned(tables, owners(tables["merges"], t))
             if self.oldest is not None and "customers" in tables:
                 tables["customers"] = surviving(tables["customers"], t, self.oldest)
-        view = View(tables, self.began, tuple(cutoffs), None, moments)
+        view = View(tables, began, tuple(cutoffs), None, moments)
         if self.consent is None:
             return view
         permitted = allowed(view, self.consent.purpose, self.consent.channel)
@@ -106,8 +120,8 @@ class Tables:
     def _only(cutoffs: Sequence[datetime]) -> datetime:
         if len(cutoffs) != 1:
             raise DataError(
-                f"{len(cutoffs)} cutoffs in one view of a source whose accounts merge over time: "
-                "take one of Tables.passes(cutoffs) at a time"
+                f"{len(cutoffs)} cutoffs in one view of tables that depend on the cutoff: take one "
+                "of Tables.passes(cutoffs) at a time"
             )
         return cutoffs[0]
 
@@ -132,6 +146,8 @@ class Stored:
     published: Published
     consent: Consent | None = None
     """What customers must have allowed to be looked at through :meth:`open`."""
+    as_at: datetime | None = None
+    """See :meth:`as_long_as`."""
 
     def consenting(self, consent: Consent | None) -> "Stored":
         """The same tables, of which only customers are seen who allow this at the cutoff.
@@ -147,6 +163,15 @@ class Stored:
                 "done rests on its lawful_basis: leave consent out, or declare the table"
             )
         return replace(self, consent=consent)
+
+    def as_long_as(self, reference: datetime) -> "Stored":
+        """The same tables, at every cutoff from ``reference`` on no longer than they were then.
+
+        What happened earlier than that is not seen, as if data had begun so much later; what holds
+        until it is replaced, such as a price or a consent, is known all the same. Only so can
+        customers of two cutoffs be compared: where data are young, everyone has a short history.
+        """
+        return replace(self, as_at=reference)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -173,7 +198,8 @@ class Stored:
         }
         who = self.source.identity
         oldest = None if who is None else who.oldest
-        return Tables(backend, tables, self.began, self.consent, oldest).sampled(sample)
+        whole = Tables(backend, tables, self.began, self.consent, oldest, self.as_at)
+        return whole.sampled(sample)
 
     @property
     def brought(self) -> list[str]:

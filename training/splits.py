@@ -5,7 +5,7 @@ that may teach its answers. Here time divides them; where there is no clock, :mo
 divides customers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -37,8 +37,8 @@ class Block:
     """Which of them are answered, shape (n_rows,)."""
     teaching: NDArray[np.bool_]
     """Which of them may teach, shape (n_rows,)."""
-    season: "Block | None" = None
-    """The same season a year before, answered by rows that tell nothing of it."""
+    season: "Season | None" = None
+    """The same season a year before."""
     half_life_days: float | None = None
     """Rows that teach count half as much for each so many days before the newest; None: alike."""
 
@@ -61,6 +61,18 @@ class Block:
         age = (cutoffs.max() - cutoffs) / np.timedelta64(1, "D")
         weights: Floats = 0.5 ** (age / self.half_life_days)
         return weights
+
+
+@dataclass(frozen=True)
+class Season:
+    """The same season a year before, and who is answered now, seen in data of one length."""
+
+    before: Block
+    """Answered by rows that tell nothing of it."""
+    now: Rows
+    """Those of who is answered; labels are not for use."""
+    asked: NDArray[np.bool_]
+    """Which of the answered rows they are, shape (n_answered,): whose history is not too old."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,9 @@ class Splits:
     """Customers asked whose label is not known."""
     half_life_days: float | None = None
     """See :class:`Block`."""
+    of_one_length: Rows | None = None
+    """Rows of the cutoffs since :attr:`first_season` as data show them that are no longer than they
+    were then; None: all rows are such."""
 
     def taught_by(self, cutoff: datetime, apart_from: datetime | None = None) -> Rows:
         """Teaching rows whose label window ends by ``cutoff``.
@@ -148,31 +163,50 @@ class Splits:
         apart_from
             Leave out cutoffs whose label window overlaps the one that begins here.
         """
-        return self.rows.where(self._teaching(cutoff, apart_from))
+        return self.rows.where(self._teaching(self.rows, cutoff, apart_from))
 
-    def _teaching(self, cutoff: datetime, apart_from: datetime | None = None) -> NDArray[np.bool_]:
+    def _teaching(
+        self, rows: Rows, cutoff: datetime, apart_from: datetime | None = None
+    ) -> NDArray[np.bool_]:
         allowed = [
             t
             for t in self.moments.teaching
             if t + self.gap <= cutoff and (apart_from is None or abs(t - apart_from) >= self.gap)
         ]
-        return np.isin(self.rows.cutoffs, [np.datetime64(t) for t in allowed])
+        return np.isin(rows.cutoffs, [np.datetime64(t) for t in allowed])
 
     def block(self, cutoff: datetime) -> Block:
         """The rows of ``cutoff`` and what may teach by then, with its season a year before."""
         before, name = self.year_before(cutoff), f"{cutoff:%Y-%m-%d}"
-        season = None
-        if before is not None:
-            apart = self._teaching(cutoff, apart_from=before)
-            season = Block(
-                f"{before:%Y-%m-%d}", self.rows, self._at(before), apart, None, self.half_life_days
-            )
-        taught = self._teaching(cutoff)
-        return Block(name, self.rows, self._at(cutoff), taught, season, self.half_life_days)
+        season = None if before is None else self._season(cutoff, before)
+        held, taught = _at(self.rows, cutoff), self._teaching(self.rows, cutoff)
+        return Block(name, self.rows, held, taught, season, self.half_life_days)
 
-    def _at(self, cutoff: datetime) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = self.rows.cutoffs == np.datetime64(cutoff)
-        return found
+    def _season(self, cutoff: datetime, before: datetime) -> Season:
+        rows = self.rows if self.of_one_length is None else self.of_one_length
+        taught = self._teaching(rows, cutoff, apart_from=before)
+        answered, now = self.rows.at(cutoff), rows.at(cutoff)
+        return Season(
+            Block(f"{before:%Y-%m-%d}", rows, _at(rows, before), taught, None, self.half_life_days),
+            now.where(np.isin(now.customers, answered.customers)),
+            np.isin(answered.customers, now.customers),
+        )
+
+    def asking(self, label: Callable[[Rows], Floats]) -> "Splits":
+        """The same rows with other labels, and no days on which an event came."""
+        rows, other = (
+            None if some is None else replace(some, y=label(some), days=None)
+            for some in (self.rows, self.of_one_length)
+        )
+        assert rows is not None
+        return replace(self, rows=rows, of_one_length=other)
+
+    @property
+    def first_season(self) -> datetime | None:
+        """The earliest cutoff that shows a season a year before; None where there is none."""
+        cutoffs = (*self.moments.folds, self.moments.test)
+        found = [t for t in map(self.year_before, cutoffs) if t is not None]
+        return min(found, default=None)
 
     @cached_property
     def shipped(self) -> Round:
@@ -267,6 +301,32 @@ def split(
     check_blocks(_blocks(splits), task.kind)
     check_leaks(rows.X, rows.y, task.kind)
     return splits
+
+
+def with_seasons(
+    splits: Splits, stored: Stored, features: pd.DataFrame, task: Task, sample: float = 1.0
+) -> Splits:
+    """The same, with what shows the seasons of a year before.
+
+    Parameters
+    ----------
+    stored
+        Tables that are no longer at any cutoff than at :attr:`Splits.first_season`.
+    features
+        Made of them; has the columns of the other rows.
+    """
+    assert stored.as_at is not None, "tables of one length"
+    cutoffs = splits.moments.since(stored.as_at).all
+    with stored.open(sample) as tables:
+        labels, _ = labels_of(tables, task, cutoffs)
+    rows = joined(labels, features, splits.columns)
+    rows = replace(rows, X=categories.encoded(rows.X, splits.columns))
+    return replace(splits, of_one_length=rows)
+
+
+def _at(rows: Rows, cutoff: datetime) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = rows.cutoffs == np.datetime64(cutoff)
+    return found
 
 
 def _mature(moments: Moments, gap: timedelta) -> Moments:

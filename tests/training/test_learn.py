@@ -1,10 +1,12 @@
 """Learning: what may count and what may not, from search to threshold."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from features.cutoffs import Moments
@@ -12,6 +14,7 @@ from features.settings import Part
 from tests.training import samples
 from tests.training.samples import BEGAN, DAY
 from training.calibrate import CalibrateConfig
+from training.contract import Floats
 from training.rows import Rows
 from training.splits import Splits
 from training.supervised import learn as module
@@ -113,13 +116,88 @@ def test_the_season_is_read_by_a_model_that_did_not_learn_from_it() -> None:
     before = splits.moments.year_ago[cutoff]
     near = [t for t in splits.moments.teaching if abs(t - before) < splits.gap]
 
+    answering = module.fitted(PART, splits.block(cutoff), 3)
+
     def shift(of: Splits, config: CalibrateConfig) -> float | None:
-        return module._shift(module._season(of.block(cutoff), PART, config, 3), "event")
+        season = module._season(of.block(cutoff), answering, PART, config, 3)
+        return module._shift(season, "event")
 
     known = shift(splits, CalibrateConfig())
     assert known is not None
     assert shift(relabelled(splits, near), CalibrateConfig()) == known
     assert shift(splits, CalibrateConfig(season=False)) is None
+
+
+def orders_of(n: int, days: int, lift: Sequence[range], seed: int = 0) -> list[Floats]:
+    """Days on which each of ``n`` customers orders, at an own rate that doubles in ``lift``.
+
+    New ones come all the time, and each is gone for good some day; most have been there for long.
+    """
+    rng = np.random.default_rng(seed)
+    raised = np.ones(days)
+    for some in lift:
+        raised[some] = 2.0
+    found = []
+    for rate in rng.gamma(0.6, 1 / 90, n):
+        here = (rng.uniform(-4000, days - 60), rng.exponential(4000.0))
+        lives = (np.arange(days) >= here[0]) & (np.arange(days) < sum(here))
+        found.append(np.flatnonzero(rng.random(days) < rate * raised * lives).astype(float))
+    return found
+
+
+def rows_of(orders: list[Floats], cutoffs: Sequence[int], length: int | None = None) -> Rows:
+    """Recency, frequency and age of who ordered in the year before each cutoff.
+
+    ``length``: days of data before the cutoff that can be seen; None: all there are. The label:
+    nothing is ordered in the 60 days after it.
+    """
+    lines = []
+    for t in cutoffs:
+        for who, days in enumerate(orders):
+            past = days[(days < t) & (days >= (0 if length is None else t - length))]
+            if len(past) and past[-1] >= t - 365:
+                absent = not ((days >= t) & (days < t + 60)).any()
+                lines.append(
+                    (t - past[-1], len(past) - 1, t - past[0], absent, who, BEGAN + t * DAY)
+                )
+    recency, frequency, age, absent, who, when = zip(*lines, strict=True)
+    X = pd.DataFrame({"recency": recency, "frequency": frequency, "age": age}).astype(float)
+    return Rows(
+        X, np.array(absent, float), np.array(who), np.array(when, dtype="datetime64[us]")
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("lift", [[], [range(300, 360), range(665, 725)]])
+def test_a_season_is_told_from_the_short_histories_of_young_data(lift: list[range]) -> None:
+    """Seen in data of one length, the year before foretells the rate, whether or not it had one.
+
+    Data begin 300 days before: by then even the most faithful have been seen for that long only,
+    and are taken for new ones who come more often than such do.
+    """
+    orders = orders_of(3000, 800, lift)
+    teaching, test = tuple(range(180, 606, 30)), 665
+    first = teaching[-1] - 365
+    when = {t: BEGAN + t * DAY for t in (*teaching, test, first, test - 365)}
+    year_ago = {when[t]: when[t - 365] for t in (teaching[-1], test)}
+    moments = Moments(tuple(map(when.get, teaching)), when[test], (when[teaching[-1]],), year_ago)
+    young = Splits(rows_of(orders, sorted(when)), moments, 60 * DAY)
+    alike = rows_of(orders, sorted(t for t in when if t >= first), first)
+    splits = replace(young, of_one_length=alike)
+    assert splits.first_season == when[first]
+    config = CalibrateConfig(season="always", kinds=("expit",))
+    rate = splits.test.y.mean()
+    gaps = {
+        name: abs(learned(some, chosen).predict(splits.test.X).mean() - rate)
+        for name, some, chosen in (
+            ("of one length", splits, config),
+            ("young", young, config),
+            ("no season", splits, CalibrateConfig(season=False)),
+        )
+    }
+    assert gaps["of one length"] < 0.025, gaps
+    assert gaps["young"] > 2 * gaps["of one length"], gaps
+    if lift:
+        assert gaps["no season"] > 3 * gaps["of one length"], gaps
 
 
 def test_probabilities_keep_the_order_of_scores() -> None:

@@ -40,6 +40,7 @@ from training import pack, pipeline, review, track, tune, versions
 from training.keys import verifying_key
 from training.record import Record, champion
 from training.runs import run
+from training.splits import Splits
 from training.supervised import learn, stages
 from training.supervised import pack as supervised_pack
 from training.tracker import bundle_folder, client, review_folder
@@ -515,3 +516,28 @@ def test_a_dry_run_writes_nothing(
     for part in ("would:", "4 trials of gbm.Gbm", "5 teaching cutoffs", "register churn"):
         assert part in found.output
     assert ("simulate 500 customers" if source == "simulated" else "read ") in found.output
+
+
+def test_seasons_are_seen_in_data_of_one_length(decided: Workspace) -> None:
+    """Of the first season a year before nothing is hidden; later all know as much, and no more."""
+    plan = planned(decided)
+    prepared = pipeline.prepare(decided, plan, Progress("churn", STAGES))
+    splits = stages.division(decided, plan, prepared)
+    assert isinstance(splits, Splits)
+    first, alike = splits.first_season, splits.of_one_length
+    assert first is not None
+    assert alike is not None
+    pd.testing.assert_frame_equal(
+        alike.at(first).X.reset_index(drop=True), splits.rows.at(first).X.reset_index(drop=True)
+    )
+    late, full = alike.at(splits.moments.test), splits.test
+    assert late.X["rfm__T_days"].max() <= alike.at(first).X["rfm__T_days"].max() + 1
+    assert full.X["rfm__T_days"].max() > 1.2 * late.X["rfm__T_days"].max()
+    season = splits.shipped.last.season
+    assert season is not None
+    assert np.array_equal(season.now.customers, full.customers[season.asked])
+    assert np.array_equal(season.now.y, full.y[season.asked])
+    taught = season.before.taught
+    assert len(taught) > 0
+    before = splits.moments.year_ago[splits.moments.test]
+    assert (np.abs(taught.cutoffs - np.datetime64(before)) >= np.timedelta64(splits.gap)).all()

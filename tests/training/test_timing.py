@@ -19,7 +19,7 @@ from tests.worlds import BEGAN, DAY, line, tables, world
 from training.calibrate import CalibrateConfig, Calibrator
 from training.contract import DAY as LABEL_DAY
 from training.contract import LABEL, Floats, matrix
-from training.details import Unseen
+from training.details import Season, Unseen
 from training.details.timing import EventTiming, EventTimingConfig, day_of, mean_days
 from training.evaluate import judge
 from training.model_part import ModelPart
@@ -197,7 +197,7 @@ def test_points_follow_the_newest_cutoff_and_the_season(model: Hazards) -> None:
     seen = Unseen(model, asked, (slow > 0) * 1.0, slow)
     # A year ago the same weeks were as slow, at the validation cutoff and before it.
     season = timing()
-    season.fit([Unseen(model, asked, seen.y, slow, season=seen)], seen)
+    season.fit([seen], Season(seen, asked, model, asked))
     told = season.of(model, asked, answers, answers)["chance_30d"].mean()
     assert abs(told - ((slow > 0) & (slow <= 30)).mean()) < 0.02
 

@@ -4,7 +4,7 @@ A task names a class below this package; :class:`Details` is what it promises. I
 validation cutoffs alone, as calibration does, and travels in the bundle.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from features.schema import FeatureColumn
 from features.settings import Strict
-from training.contract import Floats, Model
+from training.calibrate import season_shift, uncalibrated
+from training.contract import Floats, Kind, Model
 from training.sentences import Language, meaning, moved, number, say, stater
 
 DETAILS = "training.details"
@@ -40,8 +41,43 @@ class Unseen:
     y: Floats
     days: Floats | None = None
     """Of a question of when: the day on which the event came, 0 = not within the horizon."""
-    season: "Unseen | None" = None
-    """The same season a year before, with a model that did not learn from it."""
+
+
+@dataclass(frozen=True)
+class Season:
+    """What the same season a year before tells of who is answered now."""
+
+    before: Unseen
+    """The rows of then, and a model that tells nothing of them."""
+    now: Floats
+    """Who is answered, as that model sees them in data as long as then, shape (n, n_features)."""
+    model: Model
+    """What answers."""
+    X: Floats
+    """The same rows as it sees them."""
+
+    def shift(
+        self,
+        read: Callable[[Model, Floats], Floats],
+        label: Callable[[Unseen], Floats],
+        question: Kind = "event",
+    ) -> float:
+        """How far scores move to have the level that the season foretells.
+
+        The other model is wrong by as much now as it was a year before, since it sees both alike;
+        the answers have the mean that its own then have.
+
+        Parameters
+        ----------
+        read
+            Scores that a model gives to rows.
+        label
+            What came of the rows of a year before.
+        """
+        then = self.before
+        departs = season_shift(read(then.model, then.X), label(then), question)
+        foretold = uncalibrated(read(then.model, self.now) + departs, question)
+        return season_shift(read(self.model, self.X), foretold, question)
 
 
 @dataclass(frozen=True)
@@ -129,13 +165,13 @@ class Details(Protocol):
         """Why ``model`` cannot tell them."""
         ...
 
-    def fit(self, blocks: Sequence[Unseen], before: Unseen | None) -> None:
+    def fit(self, blocks: Sequence[Unseen], season: Season | None) -> None:
         """Learn from validation cutoffs.
 
         Parameters
         ----------
-        before
-            The season of the cutoff to be served, a year ago; None if the answer does not heed it.
+        season
+            That of the cutoff to be served; None if the answer does not heed it.
         """
         ...
 

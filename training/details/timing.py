@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -11,9 +12,9 @@ from pydantic import Field
 
 from features.errors import ConfigError
 from features.settings import Strict
-from training.calibrate import Calibrator, season_shift, spread
+from training.calibrate import Calibrator, spread
 from training.contract import Floats, Model
-from training.details import Detail, Factors, Unseen
+from training.details import Detail, Factors, Season, Unseen
 
 FILE = "timing.json"
 LEAST = 1e-9
@@ -107,7 +108,7 @@ class EventTiming:
             problems.append(f"it asks {model.config.asks!r}: set model.config.asks to {asks!r}")
         return problems
 
-    def fit(self, blocks: Sequence[Unseen], before: Unseen | None) -> None:
+    def fit(self, blocks: Sequence[Unseen], season: Season | None) -> None:
         """A line for each point: its spread, and the season's shift by then.
 
         Raises
@@ -122,8 +123,9 @@ class EventTiming:
         newest = blocks[-1]
         self._curves = []
         for days in self.config.points_days:
-            shift = _shift(before, days) if before else 0.0
-            wide = spread(_odds(newest, days), _came(newest, days), shift)
+            odds, came = partial(_odds, days=days), partial(_came, days=days)
+            shift = season.shift(odds, came) if season else 0.0
+            wide = spread(odds(newest.model, newest.X), came(newest), shift)
             slope, intercept = wide.parameters["line"]
             self._curves.append(Calibrator("platt", {"line": (slope, intercept + wide.shift)}))
 
@@ -207,20 +209,16 @@ def log_odds(total: Floats) -> Floats:
     return found
 
 
-def _odds(unseen: Unseen, days: int) -> Floats:
+def _odds(model: Model, X: Floats, days: int) -> Floats:
     """The model's log-odds of the event by the end of ``days``."""
-    given: Any = unseen.model
+    given: Any = model
     at: int = given.config.periods_days.index(days)
-    return log_odds(given.cumulated(unseen.X)[:, at])
+    return log_odds(given.cumulated(X)[:, at])
 
 
 def _came(unseen: Unseen, days: int) -> Floats:
     assert unseen.days is not None, "the question is when"
     return ((unseen.days > 0) & (unseen.days <= days)).astype(np.float64)
-
-
-def _shift(season: Unseen, days: int) -> float:
-    return season_shift(_odds(season, days), _came(season, days))
 
 
 def day_of(ends: Floats, total: Floats, share: float) -> Floats:

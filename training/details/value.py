@@ -11,9 +11,8 @@ from scipy.special import expit
 
 from features.errors import ConfigError
 from features.settings import Strict
-from training.calibrate import season_shift
 from training.contract import Floats, Model
-from training.details import Detail, Factor, Factors, Unseen
+from training.details import Detail, Factor, Factors, Season, Unseen
 from training.details.spread import Spread, recentred
 
 FILE = "value.json"
@@ -142,7 +141,7 @@ class CustomerValue:
             ]
         return []
 
-    def fit(self, blocks: Sequence[Unseen], before: Unseen | None) -> None:
+    def fit(self, blocks: Sequence[Unseen], season: Season | None) -> None:
         """The spread from all blocks, each at its own level; tiers and the usual from the last."""
         parts: list[tuple[Floats, Floats, Floats]] = []
         for block in blocks:
@@ -151,10 +150,8 @@ class CustomerValue:
             parts.append((block.y, mean, chance))
         y, mean, chance = (np.concatenate(part) for part in zip(*parts, strict=True))
         self._spread = Spread.fit(y, mean, chance, self.config.coverage)
-        if before is not None:
-            given = before.model
-            odds = given.odds(before.X)
-            self._shift = season_shift(odds, (before.y > 0).astype(np.float64))
+        if season is not None:
+            self._shift = season.shift(_odds, lambda rows: (rows.y > 0).astype(np.float64))
         last, (_, level, _) = blocks[-1], parts[-1]
         values = self._lifetime(last.model, last.X, level, level)[self.config.tier_days]
         high, medium = self.config.tier_shares
@@ -285,6 +282,13 @@ class CustomerValue:
         self._spread = Spread(record["sigma"], record["level"])
         self._shift, self._tiers = record["shift"], record["tiers"]
         self._usual, self._centres = record["usual"], record["centres"]
+
+
+def _odds(model: Model, X: Floats) -> Floats:
+    """Log-odds of any amount."""
+    given: Any = model
+    odds: Floats = given.odds(X)
+    return odds
 
 
 def logarithmic_mean(a: Floats, b: float) -> Floats:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ from training.calibrate import (
     Fold,
     choose,
     out_of_fold,
-    season_shift,
 )
 from training.contract import Explanation, Floats, Kind, Model, category_columns, matrix
-from training.details import DETAILS, Details, Unseen
+from training.details import DETAILS, Details, Season, Unseen
 from training.evaluate import names_of
 from training.gates import CANDIDATE
 from training.keys import signing_key
@@ -87,11 +86,12 @@ def learn(
     """
     folds, unseen, blocks = [], [], within.folds
     for block in blocks:
-        before = _season(block, part, config, seed)
-        unseen.append(rows := replace(_unseen(part, block, seed), season=before))
-        folds.append(Fold(_score(rows), rows.y, _shift(before, kind)))
+        unseen.append(rows := _unseen(part, block, seed))
+        season = _season(block, rows.model, part, config, seed)
+        folds.append(Fold(rows.model.score(rows.X), rows.y, _shift(season, kind)))
         report()
-    season = _season(within.last, part, config, seed)
+    model = fitted(part, within.last, seed)
+    season = _season(within.last, model, part, config, seed)
     shift = _shift(season, kind)
     calibrator, table = choose(config, folds, shift, kind, in_time=within.in_time)
     chosen = next(line for line in table if line["chosen"])
@@ -100,7 +100,6 @@ def learn(
     pooled = [np.concatenate(parts) for parts in zip(*judged, strict=True)]
     threshold = best_threshold(*pooled) if kind == "event" else None
     centre, answered = NAMES[kind]
-    model = fitted(part, within.last, seed)
     report()
     lines = [
         {
@@ -133,22 +132,26 @@ def _unseen(part: Part, block: Block, seed: int) -> Unseen:
     return Unseen(model, matrix(rows.X, model.columns), rows.y, rows.days)
 
 
-def _season(block: Block, part: Part, config: CalibrateConfig, seed: int) -> Unseen | None:
-    """The same season a year ago with a model that did not learn from it."""
-    before = block.season if config.season else None
-    if before is None:
+def _season(
+    block: Block, model: Model, part: Part, config: CalibrateConfig, seed: int
+) -> Season | None:
+    """The same season a year before, with a model of ``part`` that did not learn from it."""
+    if block.season is None or not config.season or not block.season.asked.any():
         return None
+    before, now = block.season.before, block.season.now.X
     if len(np.unique(before.answered.y)) < 2 or len(np.unique(before.taught.y)) < 2:
         return None
-    return _unseen(part, before, seed)
+    then = _unseen(part, before, seed)
+    X = matrix(block.answered.X[block.season.asked], model.columns)
+    return Season(then, matrix(now, then.model.columns), model, X)
 
 
-def _shift(season: Unseen | None, kind: Kind) -> float | None:
-    return None if season is None else season_shift(_score(season), season.y, kind)
+def _shift(season: Season | None, kind: Kind) -> float | None:
+    return None if season is None else season.shift(_scored, lambda rows: rows.y, kind)
 
 
-def _score(unseen: Unseen) -> Floats:
-    return unseen.model.score(unseen.X)
+def _scored(model: Model, X: Floats) -> Floats:
+    return model.score(X)
 
 
 def _scores(model: Model, X: pd.DataFrame) -> Floats:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,7 @@ def learn_points(
     assert test.days is not None, "the question is when"
     found = {DAY: test.days}
     for days in points:
-        asked = replace(splits.rows, y=by_then(splits.rows, days, absent), days=None)
-        within = replace(splits, rows=asked).shipped
+        within = splits.asking(partial(by_then, days=days, absent=absent)).shipped
         blocks = [*within.folds, within.last]
         check_blocks(
             [(f"by day {days}, {block.name}", block.answered.y) for block in blocks], "event"

@@ -11,7 +11,7 @@ from features import columns as c
 from features.cutoffs import Snapshots
 from features.progress import Progress
 from features.settings import Workspace
-from features.snapshot import read_features, read_schema
+from features.snapshot import build_features, read_features, read_schema
 from features.store import Published, publish
 from training.calibrate import uncalibrated
 from training.contract import matrix
@@ -20,7 +20,7 @@ from training.gates import CANDIDATE
 from training.model_part import ModelPart
 from training.pipeline import Prepared
 from training.repairs import Repaired
-from training.splits import Division, Round, Splits, split
+from training.splits import Division, Round, Splits, split, with_seasons
 from training.study import storage_url
 from training.supervised import changes, fairness, points, stale, tuned
 from training.supervised.bundle import Answer
@@ -63,7 +63,7 @@ def work(
         If no run has begun it, on the same data, settings and code.
     """
     config, key = plan.config, plan.learn_key(prepared.features)
-    splits = division(plan, prepared)
+    splits = division(place, plan, prepared)
     (model,) = _held(plan, splits, config.model)
     _, trials = tune(
         splits.shipped, plan.task.kind, model, config.search, config.seed,
@@ -99,7 +99,7 @@ def telling(features: pd.DataFrame, plan: SupervisedPlan) -> pd.DataFrame:
     return features.drop(columns=constant)
 
 
-def division(plan: SupervisedPlan, prepared: Prepared) -> Division:
+def division(place: Workspace, plan: SupervisedPlan, prepared: Prepared) -> Division:
     """Who may teach whom: by time, or by customers where there is no clock."""
     kept = telling(read_features(prepared.features.folder).to_pandas(), plan)
     schema = [k for k in read_schema(prepared.features.folder) if k.name in kept]
@@ -110,7 +110,13 @@ def division(plan: SupervisedPlan, prepared: Prepared) -> Division:
             stored, kept, task, config.cutoffs, moments, schema, config.sample, config.seed
         )
     splits = split(stored, kept, task, moments, schema, config.sample)
-    return replace(splits, half_life_days=config.half_life_days)
+    splits, first = replace(splits, half_life_days=config.half_life_days), splits.first_season
+    if first is None or not config.calibrate.season:
+        return splits
+    stored = stored.as_long_as(first)
+    alike = build_features(place, stored, config, splits.moments.since(first))
+    seen = read_features(alike.folder).to_pandas()[list(kept)]
+    return with_seasons(splits, stored, seen, task, config.sample)
 
 
 @dataclass
@@ -130,7 +136,7 @@ class _Stages:
         """The facts of what was written."""
         config = self.plan.config
         with self.progress.stage("labels"):
-            splits = division(self.plan, self.prepared)
+            splits = division(self.place, self.plan, self.prepared)
         model, *others = _held(self.plan, splits, config.model, *config.baselines)
         baselines = dict(zip(baseline_names(config.baselines), others, strict=True))
         with self.progress.stage("search"):
