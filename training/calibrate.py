@@ -42,11 +42,11 @@ class CalibrateConfig(Strict):
 
     kinds: tuple[Kind, ...] | None = Field(default=None, min_length=1)
     """None: all that fit the question."""
-    season: bool | Literal["always"] = True
-    """Whether a shift learned from the same season a year ago may be chosen.
+    season: bool = True
+    """Whether the level is that of the same season a year before, wherever a year lies before.
 
-    ``always``: it is applied wherever it can be; validation cutoffs in quiet months cannot tell
-    what a shift is worth at Christmas.
+    It is not put to the vote: validation cutoffs in quiet months cannot tell what it is worth at
+    Christmas.
     """
     min_improvement: float = Field(default=0.0005, ge=0)
     """Loss that a later candidate must gain over an earlier one: the plainest comes first."""
@@ -240,10 +240,10 @@ def choose(
     from those before it, as answers will be: a curve that only makes up for the season in which it
     was learned does not win.
 
-    Candidates are every kind with and without the season's shift. With the shift only folds that
-    have a year before them can be used; where there are two or more, all candidates are judged on
-    those. If the season is always to be heeded, one is enough, and no candidate is without. A curve
-    that has nothing to learn from but what would be judged is none, unless there is no other.
+    Candidates are every kind, all with the season's shift where one is known of the cutoff to be
+    served, else none. With the shift only folds that have a year before them can be used (see
+    :func:`levelled`). A curve that has nothing to learn from but what would be judged is none,
+    unless there is no other.
 
     The spread has no level that a season could mislead: any fold teaches it. Of those in time it is
     the newest, whose model has learned from nearly as much as the one that will answer.
@@ -256,56 +256,68 @@ def choose(
         Whether the folds follow each other in time, the earliest first.
     """
     name, loss = LOSS[question], _log_loss if question == "event" else _total_error
-    with_season = [fold for fold in folds if fold.shift is not None]
-    always = config.season == "always"
-    least = 1 if always else 2
-    offer = bool(config.season) and shift is not None and len(with_season) >= least
-    judged = with_season if offer else list(folds)
-    forward = in_time and not offer
+    season = config.season and shift is not None
+    judged = [fold for fold in folds if fold.shift is not None or not season]
+    forward = in_time and not season
     if forward and len(judged) > 1:
         judged = judged[1:]
+    lessons = {
+        kind: [_lesson(kind, season, _others(f, folds, forward), in_time) for f in judged]
+        for kind in config.offered(question)
+    }
+    fair = {kind for kind, taught in lessons.items() if kind in PLAIN or all(taught)}
     table: list[dict[str, Any]] = []
-    offered = ((True,) if always else (False, True)) if offer else (False,)
-    for season in offered:
-        lessons = {
-            kind: [_lesson(kind, season, _others(f, folds, forward), in_time) for f in judged]
-            for kind in config.offered(question)
-        }
-        fair = {kind for kind, taught in lessons.items() if kind in PLAIN or all(taught)}
-        for kind in (kind for kind in lessons if kind in fair or not fair):
-            losses = []
-            for held, lesson in zip(judged, lessons[kind], strict=True):
-                curve = _learned(kind, season, lesson or [held], held.shift)
-                losses.append(loss(held.labels, curve.apply(held.scores)))
-            table.append(
-                {
-                    "kind": kind,
-                    "season": season,
-                    name: float(np.mean(losses)),
-                    "folds": len(judged),
-                }
-            )
+    for kind in (kind for kind in lessons if kind in fair or not fair):
+        losses = []
+        for held, lesson in zip(judged, lessons[kind], strict=True):
+            curve = _learned(kind, season, lesson or [held], held.shift)
+            losses.append(loss(held.labels, curve.apply(held.scores)))
+        table.append(
+            {"kind": kind, "season": season, name: float(np.mean(losses)), "folds": len(judged)}
+        )
     best = table[0]
     for candidate in table[1:]:
         if candidate[name] < best[name] - config.min_improvement:
             best = candidate
     for candidate in table:
         candidate["chosen"] = candidate is best
-    kind, season = best["kind"], best["season"]
+    kind = best["kind"]
     return _learned(kind, season, _lesson(kind, season, folds, in_time), shift), table
 
 
+def levelled(folds: Sequence[Fold], shift: float | None, question: Question) -> list[Fold]:
+    """The folds to learn from, for answers whose season has ``shift``.
+
+    Where none has a year before it, each gets the level of its own labels: the year before the
+    cutoff to be served tells that level, and folds what is left, how sure scores are.
+    """
+    if shift is None or any(fold.shift is not None for fold in folds):
+        return list(folds)
+    return [replace(fold, shift=season_shift(fold.scores, fold.labels, question)) for fold in folds]
+
+
 def out_of_fold(
-    kind: Kind, season: bool, folds: Sequence[Fold], in_time: bool = False
+    kind: Kind,
+    season: bool,
+    folds: Sequence[Fold],
+    in_time: bool = False,
+    shift: float | None = None,
 ) -> list[Floats | None]:
-    """Answers to each fold by a curve learned on the others; None where it cannot be used."""
+    """Answers to each fold by a curve learned on the others; None where it cannot be used.
+
+    Parameters
+    ----------
+    shift
+        Of the season to answer in, where one is heeded; None: each fold's own.
+    """
     found: list[Floats | None] = []
     for held in folds:
         if season and held.shift is None:
             found.append(None)
             continue
         lesson = _lesson(kind, season, _others(held, folds, False), in_time)
-        found.append(_learned(kind, season, lesson or [held], held.shift).apply(held.scores))
+        moved = held.shift if shift is None else shift
+        found.append(_learned(kind, season, lesson or [held], moved).apply(held.scores))
     return found
 
 

@@ -37,7 +37,7 @@ class Block:
     """Which of them are answered, shape (n_rows,)."""
     teaching: NDArray[np.bool_]
     """Which of them may teach, shape (n_rows,)."""
-    season: "Season | None" = None
+    season: "YearBefore | None" = None
     """The same season a year before."""
     half_life_days: float | None = None
     """Rows that teach count half as much for each so many days before the newest; None: alike."""
@@ -64,7 +64,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Season:
+class YearBefore:
     """The same season a year before, and who is answered now, seen in data of one length."""
 
     before: Block
@@ -182,11 +182,11 @@ class Splits:
         held, taught = _at(self.rows, cutoff), self._teaching(self.rows, cutoff)
         return Block(name, self.rows, held, taught, season, self.half_life_days)
 
-    def _season(self, cutoff: datetime, before: datetime) -> Season:
+    def _season(self, cutoff: datetime, before: datetime) -> YearBefore:
         rows = self.rows if self.of_one_length is None else self.of_one_length
         taught = self._teaching(rows, cutoff, apart_from=before)
         answered, now = self.rows.at(cutoff), rows.at(cutoff)
-        return Season(
+        return YearBefore(
             Block(f"{before:%Y-%m-%d}", rows, _at(rows, before), taught, None, self.half_life_days),
             now.where(np.isin(now.customers, answered.customers)),
             np.isin(answered.customers, now.customers),

@@ -123,51 +123,53 @@ def seasons(shifts: list[float], known: list[float | None], n: int = 3_000) -> l
     return folds
 
 
-def test_choice_takes_the_season_where_it_is_planted() -> None:
-    """Seasons that differ and are foretold by the year before make the season the better choice."""
+def test_every_candidate_heeds_a_season_that_is_known() -> None:
+    """What is made for the cutoff to be served has its shift, and the folds theirs."""
     shifts = [-1.0, 0.0, 1.0]
     made, table = choose(CalibrateConfig(), seasons(shifts, list(shifts)), shift=0.7)
-    chosen = [line for line in table if line["chosen"]]
-    assert len(chosen) == 1
-    assert chosen[0]["season"]
+    assert [line["season"] for line in table] == [True] * len(CalibrateConfig().offered("event"))
+    assert [line["chosen"] for line in table].count(True) == 1
     assert made.shift == 0.7
     for fold in seasons(shifts, list(shifts)):
         p = calibrate.with_shift(made, fold.shift or 0.0).apply(fold.scores)
         assert p.mean() == pytest.approx(fold.labels.mean(), abs=0.03)
 
 
-def test_choice_leaves_the_season_where_it_misleads() -> None:
-    """Shifts that have nothing to do with the seasons are not taken."""
-    _, table = choose(CalibrateConfig(), seasons([0.0, 0.0, 0.0], [-1.0, 0.5, 1.0]), shift=0.0)
-    assert any(line["season"] for line in table)
-    assert not next(line for line in table if line["chosen"])["season"]
-
-
 @pytest.mark.parametrize(
-    ("config", "known", "shift"),
-    [
-        (CalibrateConfig(), [-1.0, 0.0, 1.0], None),
-        (CalibrateConfig(season=False), [-1.0, 0.0, 1.0], 0.0),
-        (CalibrateConfig(), [None, None, 1.0], 0.0),
-        (CalibrateConfig(), [None, None, None], 0.0),
-    ],
-    ids=["no year before the test", "switched off", "one fold has a year", "no fold has"],
+    ("config", "shift"),
+    [(CalibrateConfig(), None), (CalibrateConfig(season=False), 0.0)],
+    ids=["no year before the test", "switched off"],
 )
-def test_the_season_is_not_offered_where_it_is_unknown(
-    config: CalibrateConfig, known: list[float | None], shift: float | None
-) -> None:
-    """Without a year before the cutoff, or with too few folds, no candidate has the season."""
-    _, table = choose(config, seasons([-1.0, 0.0, 1.0], known), shift)
+def test_a_season_that_is_unknown_is_none(config: CalibrateConfig, shift: float | None) -> None:
+    """Without a year before the cutoff to be served all folds are judged as they are."""
+    _, table = choose(config, seasons([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]), shift)
     assert [line["season"] for line in table] == [False] * len(config.offered("event"))
     assert all(line["folds"] == 3 for line in table)
 
 
-def test_all_candidates_are_judged_on_the_same_folds() -> None:
-    """With the season on offer, only folds that have a year before them are judged."""
-    folds = seasons([0.0, -1.0, 1.0, 0.5], [None, -1.0, 1.0, 0.5], n=400)
-    _, table = choose(CalibrateConfig(), folds, shift=0.0)
-    assert len(table) == 2 * len(CalibrateConfig().offered("event"))
+def test_with_the_season_folds_that_have_a_year_before_them_are_judged() -> None:
+    """All candidates on the same; one such fold is enough."""
+    for known in ([None, -1.0, 1.0, 0.5], [None, None, None, 0.5]):
+        folds = seasons([0.0, -1.0, 1.0, 0.5], known, n=400)
+        _, table = choose(CalibrateConfig(), folds, shift=0.0)
+        assert {line["folds"] for line in table} == {4 - known.count(None)}
+        assert calibrate.levelled(folds, 0.0, "event") == folds
+
+
+def test_folds_without_a_year_before_them_teach_what_is_left_of_a_season() -> None:
+    """How sure scores are comes back from folds of every level; the shift alone is the level."""
+    folds = unsure([-0.9, 1.1, -0.4], [1.5, 1.5, 1.5], [None] * 3)
+    assert calibrate.levelled(folds, None, "event") == folds
+    lessons = calibrate.levelled(folds, -0.5, "event")
+    for fold in lessons:
+        assert expit(fold.scores + fold.shift).mean() == pytest.approx(fold.labels.mean())
+    made, table = choose(CalibrateConfig(), lessons, -0.5, in_time=True)
     assert {line["folds"] for line in table} == {3}
+    assert all(line["season"] for line in table)
+    scores, _ = drawn(20_000, 40)
+    p = made.apply(scores)
+    assert p.mean() == pytest.approx(expit(scores - 0.5).mean(), abs=0.02)
+    assert p.std() > 1.1 * expit(scores - 0.5).std()
 
 
 def test_the_plainest_comes_first() -> None:
@@ -199,30 +201,32 @@ def test_unknown_kinds_are_refused() -> None:
         validated(CalibrateConfig, {"kinds": ["spline"]}, "calibrate")
 
 
-def test_a_season_that_always_counts_is_not_put_to_the_vote() -> None:
-    """One fold with a year before it is enough; without any, or unknown at the end, none is."""
+def test_amounts_heed_a_season_alike() -> None:
+    """One fold with a year before it is enough; with none, each tells nothing of the level."""
     y = np.array([1.0, 4.0, 9.0])
-    quiet, unknown = Fold(np.log(y), y, 0.3), Fold(np.log(y), y, None)
-    config = CalibrateConfig(kinds=("identity",), season="always")
+    quiet, unknown = Fold(np.log(y), y, 0.3), Fold(np.log(y) - 1.0, y, None)
+    config = CalibrateConfig(kinds=("identity",))
     for folds, shift, heeded in (
         ([quiet, unknown], 0.2, True),
         ([quiet, unknown], None, False),
-        ([unknown, unknown], 0.2, False),
+        ([unknown, unknown], 0.2, True),
     ):
-        _, table = choose(config, folds, shift, "amount")
+        lessons = calibrate.levelled(folds, shift, "amount")
+        made, table = choose(config, lessons, shift, "amount")
         assert [line["season"] for line in table] == [heeded]
-    _, voted = choose(CalibrateConfig(kinds=("identity",)), [quiet, quiet], 0.2, "amount")
-    assert [line["season"] for line in voted if line["chosen"]] == [False]
+        assert made.shift == (shift or 0.0)
+    assert [fold.shift for fold in lessons] == pytest.approx([1.0, 1.0])
+    assert table[0]["total_error"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_what_a_single_fold_teaches_is_not_judged_on_it() -> None:
     """A staircase would win there; asked for alone, it is taken all the same."""
     folds = seasons([0.0, 0.6, 0.3], [None, None, 0.3], n=400)
-    config = CalibrateConfig(season="always")
+    config = CalibrateConfig()
     made, table = choose(config, folds, shift=0.0, in_time=True)
     assert made.kind == "expit"
     assert [line["kind"] for line in table] == ["expit", "spread"]  # which others teach
-    staircase = CalibrateConfig(season="always", kinds=("isotonic",))
+    staircase = CalibrateConfig(kinds=("isotonic",))
     made, _ = choose(staircase, folds, shift=0.0, in_time=True)
     assert made.kind == "isotonic"
     (*without, p) = out_of_fold("expit", True, folds)
@@ -326,7 +330,7 @@ def test_seasons_of_other_levels_teach_the_spread() -> None:
 def test_the_season_moves_what_is_spread_as_far_as_the_scores() -> None:
     """The mean answer is that of the moved scores, so the season's level is met all the same."""
     folds = unsure([-0.8, -0.8, -0.8], [1.8, 1.8, 1.8], [None, None, -0.8])
-    config = CalibrateConfig(season="always")
+    config = CalibrateConfig()
     made, table = choose(config, folds, -0.8, in_time=True)
     assert [(line["kind"], line["chosen"]) for line in table] == [
         ("expit", False), ("spread", True),

@@ -15,10 +15,12 @@ from tests.training import samples
 from tests.training.samples import BEGAN, DAY
 from training.calibrate import CalibrateConfig
 from training.contract import Floats
+from training.metrics import best_threshold
 from training.rows import Rows
 from training.splits import Splits
 from training.supervised import learn as module
 from training.supervised.learn import Learned, learn
+from training.supervised.tiers import TiersConfig
 
 PART = Part(use="logistic.Logistic")
 YEAR = timedelta(days=365)
@@ -109,6 +111,21 @@ def test_a_season_seen_a_year_ago_is_taken_into_account() -> None:
     assert (with_season.folds["season_shift"] != "no year before").all()
 
 
+def test_cut_offs_are_those_of_the_season_to_come() -> None:
+    """The threshold, and the tiers, part customers of the folds as they would be answered now."""
+    splits = seasonal()
+    config, shares = CalibrateConfig(kinds=("expit",)), TiersConfig(shares=(0.1, 0.2))
+    answer = learn(splits.shipped, "event", PART, config, 3, lambda: None, tiers=shares)
+    assert answer.calibrator.shift > 0.5
+    blocks = [splits.block(t) for t in splits.moments.folds]
+    scores = [module._scores(module.fitted(PART, b, 3), b.answered.X) for b in blocks]
+    p = answer.calibrator.apply(np.concatenate(scores))
+    y = np.concatenate([b.answered.y for b in blocks])
+    assert answer.threshold == best_threshold(y, p)
+    assert answer.tiers is not None
+    assert (answer.tiers.words(p) == "high").mean() == pytest.approx(0.1, abs=0.005)
+
+
 def test_the_season_is_read_by_a_model_that_did_not_learn_from_it() -> None:
     """Label windows that overlap the season a year ago are left out, so that it cannot be known."""
     splits = seasonal()
@@ -184,7 +201,7 @@ def test_a_season_is_told_from_the_short_histories_of_young_data(lift: list[rang
     alike = rows_of(orders, sorted(t for t in when if t >= first), first)
     splits = replace(young, of_one_length=alike)
     assert splits.first_season == when[first]
-    config = CalibrateConfig(season="always", kinds=("expit",))
+    config = CalibrateConfig(kinds=("expit",))
     rate = splits.test.y.mean()
     gaps = {
         name: abs(learned(some, chosen).predict(splits.test.X).mean() - rate)

@@ -18,6 +18,7 @@ from training.calibrate import (
     Calibrator,
     Fold,
     choose,
+    levelled,
     out_of_fold,
 )
 from training.contract import Explanation, Floats, Kind, Model, category_columns, matrix
@@ -93,12 +94,16 @@ def learn(
     model = fitted(part, within.last, seed)
     season = _season(within.last, model, part, config, seed)
     shift = _shift(season, kind)
-    calibrator, table = choose(config, folds, shift, kind, in_time=within.in_time)
+    lessons = levelled(folds, shift, kind)
+    calibrator, table = choose(config, lessons, shift, kind, in_time=within.in_time)
     chosen = next(line for line in table if line["chosen"])
-    out_of_time = out_of_fold(chosen["kind"], chosen["season"], folds, within.in_time)
-    judged = [(f.labels, p) for f, p in zip(folds, out_of_time, strict=True) if p is not None]
-    pooled = [np.concatenate(parts) for parts in zip(*judged, strict=True)]
-    threshold = best_threshold(*pooled) if kind == "event" else None
+    out_of_time = out_of_fold(chosen["kind"], chosen["season"], lessons, within.in_time)
+    pooled = _pooled(lessons, out_of_time)
+    # Cut-offs are compared with answers of the season to come, whatever the folds' own was.
+    to_come = _pooled(
+        lessons, out_of_fold(chosen["kind"], chosen["season"], lessons, within.in_time, shift)
+    )
+    threshold = best_threshold(*to_come) if kind == "event" else None
     centre, answered = NAMES[kind]
     report()
     lines = [
@@ -122,8 +127,15 @@ def learn(
         folds=pd.DataFrame(lines),
         details=more,
         sets=Sets.learned(sets, *pooled) if sets else None,
-        tiers=Tiers.learned(tiers, *pooled) if tiers else None,
+        tiers=Tiers.learned(tiers, *to_come) if tiers else None,
     )
+
+
+def _pooled(folds: Sequence[Fold], answers: Sequence[Floats | None]) -> tuple[Floats, Floats]:
+    """Labels and answers of the folds that have some, shapes (n_rows,)."""
+    judged = [(f.labels, p) for f, p in zip(folds, answers, strict=True) if p is not None]
+    labels, given = (np.concatenate(parts) for parts in zip(*judged, strict=True))
+    return labels, given
 
 
 def _unseen(part: Part, block: Block, seed: int) -> Unseen:
