@@ -236,9 +236,8 @@ def choose(
 ) -> tuple[Calibrator, list[dict[str, Any]]]:
     """The calibrator that predicts each fold best from the others, and the table of all candidates.
 
-    Where folds follow each other in time and no shift tells their seasons apart, each is predicted
-    from those before it, as answers will be: a curve that only makes up for the season in which it
-    was learned does not win.
+    Where folds follow each other in time, each is predicted from those before it, as answers will
+    be: a curve that only makes up for the season in which it was learned does not win.
 
     Candidates are every kind, all with the season's shift where one is known of the cutoff to be
     served, else none. With the shift only folds that have a year before them can be used (see
@@ -258,11 +257,10 @@ def choose(
     name, loss = LOSS[question], _log_loss if question == "event" else _total_error
     season = config.season and shift is not None
     judged = [fold for fold in folds if fold.shift is not None or not season]
-    forward = in_time and not season
-    if forward and len(judged) > 1:
+    if in_time and len(judged) > 1:
         judged = judged[1:]
     lessons = {
-        kind: [_lesson(kind, season, _others(f, folds, forward), in_time) for f in judged]
+        kind: [_lesson(kind, season, _others(f, folds, in_time), in_time) for f in judged]
         for kind in config.offered(question)
     }
     fair = {kind for kind, taught in lessons.items() if kind in PLAIN or all(taught)}

@@ -164,7 +164,7 @@ def test_folds_without_a_year_before_them_teach_what_is_left_of_a_season() -> No
     for fold in lessons:
         assert expit(fold.scores + fold.shift).mean() == pytest.approx(fold.labels.mean())
     made, table = choose(CalibrateConfig(), lessons, -0.5, in_time=True)
-    assert {line["folds"] for line in table} == {3}
+    assert {line["folds"] for line in table} == {2}
     assert all(line["season"] for line in table)
     scores, _ = drawn(20_000, 40)
     p = made.apply(scores)
@@ -265,14 +265,22 @@ def test_what_needs_no_curve_gets_none() -> None:
     assert chosen.apply(folds[0].scores) == pytest.approx(expit(folds[0].scores))
 
 
-def test_with_the_season_known_every_block_has_a_say() -> None:
-    """As many blocks are judged in time as without: shifts have told their seasons apart."""
-    folds = seasons([0.0, -1.0, 1.0, 0.5], [None, -1.0, 1.0, 0.5], n=400)
-    tables = [choose(CalibrateConfig(), folds, 0.0, in_time=t)[1] for t in (False, True)]
-    for apart, following in zip(*tables, strict=True):
-        assert {k: apart[k] for k in ("kind", "season", "folds")}.items() <= following.items()
-        alike = apart["log_loss"] == following["log_loss"]
-        assert alike == (apart["kind"] != "spread")  # in time the newest alone teaches the spread
+def test_in_time_folds_are_judged_by_those_before_them() -> None:
+    """With a season and without: the first judges nothing; out of time each is judged by all."""
+    for known, shift in (([None, -1.0, 1.0, 0.5], 0.0), ([None] * 4, None)):
+        folds = seasons([0.0, -1.0, 1.0, 0.5], known, n=400)
+        judged = 4 - known.count(None) * (shift is not None)
+        for in_time in (False, True):
+            _, table = choose(CalibrateConfig(), folds, shift, in_time=in_time)
+            assert {line["folds"] for line in table} == {judged - in_time}
+        turned = [*folds[:3], Fold(folds[3].scores, 1.0 - folds[3].labels, folds[3].shift)]
+        for kind in ("spread", "platt"):
+            season = shift is not None
+            lessons = [
+                calibrate._lesson(kind, season, calibrate._others(f[2], f, True), True)
+                for f in (folds, turned)
+            ]
+            assert lessons[0] == lessons[1]
 
 
 def test_in_time_a_curve_has_to_hold_for_what_follows() -> None:
