@@ -61,6 +61,7 @@ class Season:
         read: Callable[[Model, Floats], Floats],
         label: Callable[[Unseen], Floats],
         question: Kind = "event",
+        spread: Callable[[Floats], Floats] | None = None,
     ) -> float:
         """How far scores move to have the level that the season foretells.
 
@@ -73,11 +74,14 @@ class Season:
             Scores that a model gives to rows.
         label
             What came of the rows of a year before.
+        spread
+            What is done to the scores of the answering model before they move.
         """
         then = self.before
         departs = season_shift(read(then.model, then.X), label(then), question)
         foretold = uncalibrated(read(then.model, self.now) + departs, question)
-        return season_shift(read(self.model, self.X), foretold, question)
+        scores = read(self.model, self.X)
+        return season_shift(spread(scores) if spread else scores, foretold, question)
 
 
 @dataclass(frozen=True)

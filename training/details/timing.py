@@ -12,7 +12,7 @@ from pydantic import Field
 
 from features.errors import ConfigError
 from features.settings import Strict
-from training.calibrate import Calibrator, spread
+from training.calibrate import Calibrator, fit
 from training.contract import Floats, Model
 from training.details import Detail, Factors, Season, Unseen
 
@@ -124,10 +124,10 @@ class EventTiming:
         self._curves = []
         for days in self.config.points_days:
             odds, came = partial(_odds, days=days), partial(_came, days=days)
-            shift = season.shift(odds, came) if season else 0.0
-            wide = spread(odds(newest.model, newest.X), came(newest), shift)
+            wide = fit("spread", odds(newest.model, newest.X), came(newest))
+            shift = season.shift(odds, came, spread=wide.spread) if season else 0.0
             slope, intercept = wide.parameters["line"]
-            self._curves.append(Calibrator("platt", {"line": (slope, intercept + wide.shift)}))
+            self._curves.append(Calibrator("platt", {"line": (slope, intercept + shift)}))
 
     def cumulated(self, model: Model, X: Floats, answers: Floats) -> tuple[Floats, Floats]:
         """Ends of the periods, and A = -log S there, agreeing with the answers.

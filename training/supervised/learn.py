@@ -20,6 +20,7 @@ from training.calibrate import (
     choose,
     levelled,
     out_of_fold,
+    with_shift,
 )
 from training.contract import Explanation, Floats, Kind, Model, category_columns, matrix
 from training.details import DETAILS, Details, Season, Unseen
@@ -96,6 +97,9 @@ def learn(
     shift = _shift(season, kind)
     lessons = levelled(folds, shift, kind)
     calibrator, table = choose(config, lessons, shift, kind, in_time=within.in_time)
+    if season is not None and calibrator.kind == "spread":  # measured on what it is applied to
+        farther = season.shift(_scored, _label, kind, calibrator.spread)
+        calibrator = with_shift(calibrator, farther)
     chosen = next(line for line in table if line["chosen"])
     out_of_time = out_of_fold(chosen["kind"], chosen["season"], lessons, within.in_time)
     pooled = _pooled(lessons, out_of_time)
@@ -159,7 +163,11 @@ def _season(
 
 
 def _shift(season: Season | None, kind: Kind) -> float | None:
-    return None if season is None else season.shift(_scored, lambda rows: rows.y, kind)
+    return None if season is None else season.shift(_scored, _label, kind)
+
+
+def _label(rows: Unseen) -> Floats:
+    return rows.y
 
 
 def _scored(model: Model, X: Floats) -> Floats:
