@@ -49,12 +49,12 @@ def same(a: Learned, b: Learned) -> bool:
 
 def test_the_labels_of_the_test_block_teach_nothing() -> None:
     """Turned round, they change neither model nor calibrator nor threshold."""
-    splits = samples.splits()
-    expected = learned(splits)
-    assert same(learned(splits), expected)
-    assert same(learned(relabelled(splits, [splits.moments.test])), expected)
-    first = splits.moments.teaching[0]
-    assert not same(learned(relabelled(splits, [first])), expected)
+    for splits in (samples.splits(), seasonal()):
+        expected = learned(splits)
+        assert same(learned(splits), expected)
+        assert same(learned(relabelled(splits, [splits.moments.test])), expected)
+        first = splits.moments.teaching[0]
+        assert not same(learned(relabelled(splits, [first])), expected)
 
 
 def test_the_shipped_model_learns_from_all_that_may_teach() -> None:

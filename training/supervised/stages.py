@@ -31,7 +31,7 @@ from training.supervised.levers import Levers
 from training.tune import fitted, tune
 from training.workers import workers
 
-STAGES = (("labels", 3.0), ("search", 45.0), ("fit", 20.0))
+STAGES = (("labels", 10.0), ("search", 45.0), ("fit", 20.0))
 """With their usual seconds."""
 
 
