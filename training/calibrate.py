@@ -233,6 +233,7 @@ def choose(
     shift: float | None,
     question: Question = "event",
     in_time: bool = False,
+    scores: Floats | None = None,
 ) -> tuple[Calibrator, list[dict[str, Any]]]:
     """The calibrator that predicts each fold best from the others, and the table of all candidates.
 
@@ -253,6 +254,8 @@ def choose(
         The season's shift of the cutoff to be served; None where no year lies before it.
     in_time
         Whether the folds follow each other in time, the earliest first.
+    scores
+        Those that ``shift`` was measured on; None: as those of the folds that teach.
     """
     name, loss = LOSS[question], _log_loss if question == "event" else _total_error
     season = config.season and shift is not None
@@ -268,7 +271,7 @@ def choose(
     for kind in (kind for kind in lessons if kind in fair or not fair):
         losses = []
         for held, lesson in zip(judged, lessons[kind], strict=True):
-            curve = _learned(kind, season, lesson or [held], held.shift)
+            curve = _learned(kind, season, lesson or [held], held.shift, held.scores)
             losses.append(loss(held.labels, curve.apply(held.scores)))
         table.append(
             {"kind": kind, "season": season, name: float(np.mean(losses)), "folds": len(judged)}
@@ -280,7 +283,7 @@ def choose(
     for candidate in table:
         candidate["chosen"] = candidate is best
     kind = best["kind"]
-    return _learned(kind, season, _lesson(kind, season, folds, in_time), shift), table
+    return _learned(kind, season, _lesson(kind, season, folds, in_time), shift, scores), table
 
 
 def levelled(folds: Sequence[Fold], shift: float | None, question: Question) -> list[Fold]:
@@ -315,7 +318,8 @@ def out_of_fold(
             continue
         lesson = _lesson(kind, season, _others(held, folds, False), in_time)
         moved = held.shift if shift is None else shift
-        found.append(_learned(kind, season, lesson or [held], moved).apply(held.scores))
+        curve = _learned(kind, season, lesson or [held], moved, held.scores)
+        found.append(curve.apply(held.scores))
     return found
 
 
@@ -332,26 +336,26 @@ def _lesson(kind: Kind, season: bool, folds: Sequence[Fold], in_time: bool) -> l
     return [fold for fold in folds if not season or fold.shift is not None]
 
 
-def _learned(kind: Kind, season: bool, folds: Sequence[Fold], shift: float | None) -> Calibrator:
-    """The curve that ``folds`` teach, for answers whose season has ``shift``."""
-    labels, moved = np.concatenate([fold.labels for fold in folds]), shift or 0.0 if season else 0.0
+def _learned(
+    kind: Kind,
+    season: bool,
+    folds: Sequence[Fold],
+    shift: float | None,
+    scores: Floats | None = None,
+) -> Calibrator:
+    """The curve that ``folds`` teach, for answers whose season has ``shift``.
+
+    It was measured on ``scores`` as they are: those spread move as far as gives the same mean.
+    """
+    moved = shift or 0.0 if season else 0.0
+    labels = np.concatenate([fold.labels for fold in folds])
     if kind == "spread":
-        return spread(np.concatenate([fold.scores for fold in folds]), labels, moved)
+        taught = np.concatenate([fold.scores for fold in folds])
+        curve, scores = fit("spread", taught, labels), taught if scores is None else scores
+        farther = season_shift(curve.spread(scores), expit(scores + moved)) if moved else 0.0
+        return with_shift(curve, farther)
     own = [fold.scores + (fold.shift or 0.0 if season else 0.0) for fold in folds]
     return with_shift(fit(kind, np.concatenate(own), labels), moved)
-
-
-def spread(scores: Floats, labels: Floats, shift: float) -> Calibrator:
-    """The spread that ``scores`` teach, for answers that a season moves.
-
-    Parameters
-    ----------
-    shift
-        The season's, of scores as they are; those spread move as far as gives the same mean answer.
-    """
-    curve = fit("spread", scores, labels)
-    farther = season_shift(curve.spread(scores), expit(scores + shift)) if shift else 0.0
-    return with_shift(curve, farther)
 
 
 def with_shift(calibrator: Calibrator, shift: float) -> Calibrator:

@@ -20,7 +20,6 @@ from training.calibrate import (
     choose,
     levelled,
     out_of_fold,
-    with_shift,
 )
 from training.contract import Explanation, Floats, Kind, Model, category_columns, matrix
 from training.details import DETAILS, Details, Season, Unseen
@@ -96,10 +95,8 @@ def learn(
     season = _season(within.last, model, part, config, seed)
     shift = _shift(season, kind)
     lessons = levelled(folds, shift, kind)
-    calibrator, table = choose(config, lessons, shift, kind, in_time=within.in_time)
-    if season is not None and calibrator.kind == "spread":  # measured on what it is applied to
-        farther = season.shift(_scored, _label, kind, calibrator.spread)
-        calibrator = with_shift(calibrator, farther)
+    asked = None if season is None else season.model.score(season.X)
+    calibrator, table = choose(config, lessons, shift, kind, within.in_time, asked)
     chosen = next(line for line in table if line["chosen"])
     out_of_time = out_of_fold(chosen["kind"], chosen["season"], lessons, within.in_time)
     pooled = _pooled(lessons, out_of_time)
