@@ -220,7 +220,7 @@ def _parts(
             passes = Passes(tables.backend, tables.asof, sets)
             written: Future[dict[datetime, Published]] = beside.submit(dict)
             for chosen in [group for chunk in chunks for group in tables.passes(chunk)]:
-                if tables.one_at_a_time:  # every statement depends on the cutoff
+                if tables.merging:  # whose rows they are is written into every statement
                     passes = Passes(tables.backend, tables.asof, sets)
                 computed = passes.computed(chosen)
                 # One pass is checked and written while the next is computed, and not more than one.

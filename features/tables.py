@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from ibis.backends import BaseBackend
 
 from features import columns as c
-from features.canonical import CANONICAL, LASTING
+from features.canonical import CANONICAL
 from features.consent import CONSENTS, Consent, allowed
 from features.engine import Engine, connect
 from features.erasure import tombstones
@@ -83,20 +83,16 @@ class Tables:
         DataError
             If the cutoffs are more than one pass can hold.
         """
-        tables, began = self.tables, self.began
-        if self.as_at is not None:
-            later = self._only(cutoffs) - self.as_at
-            began = {k: t if k in LASTING else t + later for k, t in began.items()}
-            tables = {
-                k: table if k in LASTING else table.filter(table[c.EVENT_TIME] >= began[k])
-                for k, table in tables.items()
-            }
+        tables = self.tables
         if self.merging:
             t = self._only(cutoffs)
             tables = owned(tables, owners(tables["merges"], t))
             if self.oldest is not None and "customers" in tables:
                 tables["customers"] = surviving(tables["customers"], t, self.oldest)
-        view = View(tables, began, tuple(cutoffs), None, moments)
+        view = View(tables, self.began, tuple(cutoffs), None, moments)
+        if self.as_at is not None:
+            self._only(cutoffs)
+            view = view.of_one_length(self.as_at)
         if self.consent is None:
             return view
         permitted = allowed(view, self.consent.purpose, self.consent.channel)

@@ -1,15 +1,15 @@
 """What a feature set is handed: rows as seen from cutoffs, and the small arithmetic of views."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, reduce
 
 import ibis
 import ibis.expr.types as ir
 
 from features import columns as c
-from features.canonical import CANONICAL
+from features.canonical import CANONICAL, LASTING
 from features.errors import DataError
 from features.once import Definitions, once
 from features.orders import SEEN, order_states, orders_of_window, orders_seen, pieces, steady_orders
@@ -42,8 +42,21 @@ class View:
     """The cutoffs as a table, where only the engine will know them."""
     _allowed: ir.Table | None = None
     """``(customer_id, cutoff)`` of the customers that may be looked at; None: everyone."""
+    _as_at: datetime | None = None
+    """See :meth:`of_one_length`."""
     definitions: Definitions | None = None
     """Where what is worth making once is noted; see :class:`features.once.once`."""
+
+    def of_one_length(self, as_at: datetime) -> "View":
+        """The same view, which is of one cutoff, in data no longer than they were at ``as_at``.
+
+        What happened earlier is not seen; what holds until it is replaced is known all the same.
+        """
+        view, tables, moments = replace(self, _as_at=as_at), dict(self._tables), self._moments
+        for name in tables.keys() - LASTING:
+            seen = moments.select(start=view._start(name, moments[c.CUTOFF]))
+            tables[name] = tables[name].semi_join(seen, tables[name][c.EVENT_TIME] >= seen.start)
+        return replace(view, _tables=tables)
 
     def has(self, table: str) -> bool:
         """Whether the source brings ``table``."""
@@ -77,23 +90,24 @@ class View:
 
     def observable(self, cutoff: ir.Value, days: float, table: str = "order_lines") -> ir.Value:
         """Whether the ``days`` before the cutoff lie within what ``table`` could observe."""
-        began = self._began[table] + timedelta(days=days)
-        return cutoff >= ibis.literal(began, type="timestamp(6)")
+        return cutoff >= self._start(table, cutoff, days)
 
     def blind(self, tables: Sequence[str]) -> list[datetime]:
         """The cutoffs before which nothing of one of ``tables`` could be observed."""
         return [
             t
             for t in self.cutoffs
-            if any(name not in self._began or self._began[name] >= t for name in tables)
+            if any(
+                name not in self._began or self._began[name] >= (self._until(name) or t)
+                for name in tables
+            )
         ]
 
     def unseen(self, cutoff: ir.Value, tables: Sequence[str]) -> ir.BooleanValue | None:
         """Whether ``cutoff`` is a blind one of ``tables``; None where no cutoff is."""
         if not tables or (self._asked is None and not self.blind(tables)):
             return None
-        began = max(self._began[name] for name in tables)
-        return cutoff <= ibis.literal(began, type="timestamp(6)")
+        return cutoff <= reduce(ibis.greatest, (self._start(name, cutoff) for name in tables))
 
     @property
     def order_lines(self) -> ir.Table:
@@ -246,6 +260,17 @@ class View:
         if self._allowed is None:
             return rows
         return rows.semi_join(self._allowed, [c.CUSTOMER, c.CUTOFF])
+
+    def _start(self, table: str, cutoff: ir.Value, days: float = 0.0) -> ir.Value:
+        """``days`` after the first row of ``table``, in the data that are seen from ``cutoff``."""
+        start, until = self._began[table] + timedelta(days=days), self._until(table)
+        if until is None:
+            return ibis.literal(start, type="timestamp(6)")
+        return cutoff - ibis.interval(until - start)
+
+    def _until(self, table: str) -> datetime | None:
+        """When ``table`` was as long as it is seen; None: it is seen as long as it is."""
+        return None if table in LASTING else self._as_at
 
     @staticmethod
     def _aged(rows: ir.Table) -> ir.Table:

@@ -12,11 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import columns as c
-from features.canonical import CANONICAL
+from features.canonical import CANONICAL, LASTING
+from features.catalogue import discover
 from features.compute import compute
 from features.errors import DataError
+from features.passes import Passes
 from features.settings import Part, resolve
 from features.snapshot import SETS
+from tests.channel_worlds import random_channels
+from tests.contracts.feature_sets import default
 from tests.worlds import BEGAN, as_bytes, computed, line, random_world, tables, world
 
 DAY = timedelta(days=1)
@@ -45,6 +49,29 @@ def test_features_are_those_of_a_file_that_begins_so_late(seed: int, length: int
     found = seen(table, reference, reference + on * DAY, PARTS)
     assert found.num_rows > 0
     assert as_bytes(found) == as_bytes(expected)
+
+
+def test_statements_written_once_hold_for_every_cutoff() -> None:
+    """Of every set over every table: a later cutoff of a build is as if it had been alone."""
+    parts, whole = [default(use) for use in discover()], random_channels(seed=5, customers=40)
+    reference, later = BEGAN + 200 * DAY, 250 * DAY
+    opened = replace(tables(whole), as_at=reference)
+    passes = Passes(opened.backend, opened.asof, parts)
+    passes.at([reference])
+    found = passes.at([reference + later])
+    late = {
+        name: table if name in LASTING
+        else table.filter(pc.greater_equal(table[c.EVENT_TIME], pa.scalar(BEGAN + later)))
+        for name, table in whole.items()
+    }  # fmt: skip
+    began = {name: BEGAN if name in LASTING else BEGAN + later for name in whole}
+    alone = replace(tables(late), began=began)
+    expected = compute(alone.backend, alone.asof([reference + later]), parts)
+    odd = [name for name in found.column_names
+           if as_bytes(found.select([name])) != as_bytes(expected.select([name]))]  # fmt: skip
+    assert (found.num_rows > 0, odd) == (True, [])
+    for backend in (opened.backend, alone.backend):
+        backend.disconnect()
 
 
 def test_what_holds_until_it_is_replaced_is_known_all_the_same() -> None:

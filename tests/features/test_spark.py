@@ -5,7 +5,9 @@ Needs pyspark (``make spark``) and Java 17 or later; skipped with a reason where
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,8 +72,10 @@ def _tables(backend: Any, world: Path) -> Tables:
     return Tables(backend, opened, dict.fromkeys(opened, BEGAN))
 
 
-def _computed(tables: Tables, sets: list[FeatureSet]) -> pa.Table:
-    view: View = tables.asof(CUTOFFS)
+def _computed(
+    tables: Tables, sets: list[FeatureSet], cutoffs: Sequence[datetime] = CUTOFFS
+) -> pa.Table:
+    view: View = tables.asof(cutoffs)
     return compute(tables.backend, view, sets)
 
 
@@ -88,6 +92,18 @@ def test_a_set_on_both_engines(use: str, spark: Any, world: Path) -> None:
         n for n in here.column_names if as_bytes(here.select([n])) != as_bytes(there.select([n]))
     ]
     assert not odd, f"Spark gives other values: {odd}"
+
+
+def test_data_of_one_length_on_both_engines(spark: Any, world: Path) -> None:
+    """What happened too early to be seen is seen on neither."""
+    sets = [default(FEW[0])]
+    here, there, whole = (
+        _computed(replace(_tables(backend, world), as_at=as_at), sets, CUTOFFS[-1:])
+        for backend, as_at in (
+            (connect(world), CUTOFFS[0]), (spark, CUTOFFS[0]), (connect(world), None)
+        )
+    )  # fmt: skip
+    assert as_bytes(here) == as_bytes(there) != as_bytes(whole)
 
 
 @pytest.mark.usefixtures("reader_here")
