@@ -31,6 +31,8 @@ FIT: dict[Question, tuple[Kind, ...]] = {
     "amount": ("identity", "factor"),
 }
 """Curves that fit the answers to a kind of question."""
+LEVELLESS: dict[Question, tuple[Kind, ...]] = {"event": ("spread",), "amount": ("identity",)}
+"""Those for answers whose level the season tells: of folds, only how sure scores are is learned."""
 PLAIN: tuple[Kind, ...] = ("expit", "identity")
 """Curves that learn nothing."""
 LOSS: dict[Question, str] = {"event": "log_loss", "amount": "total_error"}
@@ -41,7 +43,7 @@ class CalibrateConfig(Strict):
     """Which steps may be chosen; the choice is made on out-of-time folds."""
 
     kinds: tuple[Kind, ...] | None = Field(default=None, min_length=1)
-    """None: all that fit the question."""
+    """None: all that fit the question; with a season's level, the one that learns none."""
     season: bool = True
     """Whether the level is that of the same season a year before, wherever a year lies before.
 
@@ -51,8 +53,8 @@ class CalibrateConfig(Strict):
     min_improvement: float = Field(default=0.0005, ge=0)
     """Loss that a later candidate must gain over an earlier one: the plainest comes first."""
 
-    def offered(self, question: Question) -> tuple[Kind, ...]:
-        """The curves to choose from.
+    def offered(self, question: Question, season: bool = False) -> tuple[Kind, ...]:
+        """The curves to choose from, with the season's level or without.
 
         Raises
         ------
@@ -65,7 +67,7 @@ class CalibrateConfig(Strict):
                 f"calibrate.kinds: {odd} do not fit a question of kind {question!r}; "
                 f"known: {list(FIT[question])}"
             )
-        return self.kinds or FIT[question]
+        return self.kinds or (LEVELLESS if season else FIT)[question]
 
 
 @dataclass(frozen=True)
@@ -240,13 +242,15 @@ def choose(
     Where folds follow each other in time, each is predicted from those before it, as answers will
     be: a curve that only makes up for the season in which it was learned does not win.
 
-    Candidates are every kind, all with the season's shift where one is known of the cutoff to be
-    served, else none. With the shift only folds that have a year before them can be used (see
-    :func:`levelled`). A curve that has nothing to learn from but what would be judged is none,
-    unless there is no other.
+    Candidates are every kind, or, where the season's shift is known of the cutoff to be served, the
+    one that has no level of its own. With the shift only folds that have a year before them can be
+    used (see :func:`levelled`). A curve that has nothing to learn from but what would be judged is
+    none, unless there is no other.
 
     The spread has no level that a season could mislead: any fold teaches it. Of those in time it is
-    the newest, whose model has learned from nearly as much as the one that will answer.
+    the newest, whose model has learned from nearly as much as the one that will answer: the more a
+    model has learned from, the less sure are its scores. It is not put to the vote, for folds whose
+    models had learned from a few cutoffs would be heard as much.
 
     Parameters
     ----------
@@ -264,7 +268,7 @@ def choose(
         judged = judged[1:]
     lessons = {
         kind: [_lesson(kind, season, _others(f, folds, in_time), in_time) for f in judged]
-        for kind in config.offered(question)
+        for kind in config.offered(question, season)
     }
     fair = {kind for kind, taught in lessons.items() if kind in PLAIN or all(taught)}
     table: list[dict[str, Any]] = []

@@ -126,8 +126,9 @@ def seasons(shifts: list[float], known: list[float | None], n: int = 3_000) -> l
 def test_every_candidate_heeds_a_season_that_is_known() -> None:
     """What is made for the cutoff to be served has its shift, and the folds theirs."""
     shifts = [-1.0, 0.0, 1.0]
-    made, table = choose(CalibrateConfig(), seasons(shifts, list(shifts)), shift=0.7)
-    assert [line["season"] for line in table] == [True] * len(CalibrateConfig().offered("event"))
+    config = CalibrateConfig(kinds=("expit", "platt", "isotonic"))
+    made, table = choose(config, seasons(shifts, list(shifts)), shift=0.7)
+    assert [line["season"] for line in table] == [True] * 3
     assert [line["chosen"] for line in table].count(True) == 1
     assert made.shift == 0.7
     for fold in seasons(shifts, list(shifts)):
@@ -222,7 +223,7 @@ def test_amounts_heed_a_season_alike() -> None:
 def test_what_a_single_fold_teaches_is_not_judged_on_it() -> None:
     """A staircase would win there; asked for alone, it is taken all the same."""
     folds = seasons([0.0, 0.6, 0.3], [None, None, 0.3], n=400)
-    config = CalibrateConfig()
+    config = CalibrateConfig(kinds=calibrate.FIT["event"])
     made, table = choose(config, folds, shift=0.0, in_time=True)
     assert made.kind == "expit"
     assert [line["kind"] for line in table] == ["expit", "spread"]  # which others teach
@@ -335,14 +336,26 @@ def test_seasons_of_other_levels_teach_the_spread() -> None:
     assert len(pooled) == 3
 
 
+@pytest.mark.parametrize("slopes", [[0.6, 1.0, 1.4], [1.8, 1.0, 0.7]])
+def test_with_the_season_only_how_sure_scores_are_is_learned(slopes: list[float]) -> None:
+    """By the newest fold, whatever earlier ones say; without a season curves with a level win."""
+    folds = unsure([0.9, 0.9, 0.9], slopes, [0.9, 0.9, 0.9])
+    made, table = choose(CalibrateConfig(), folds, 0.9, in_time=True)
+    assert [line["kind"] for line in table] == ["spread"]
+    assert made.parameters["line"][0] == pytest.approx(slopes[-1], abs=0.06)
+    unknown, table = choose(CalibrateConfig(), folds, None, in_time=True)
+    assert len(table) == len(calibrate.FIT["event"])
+    assert unknown.kind in ("platt", "beta", "isotonic")
+    amounts = [Fold(np.log(y), y, 0.0) for y in (np.array([1.0, 4.0]), np.array([2.0, 3.0]))]
+    made, _ = choose(CalibrateConfig(), amounts, 0.1, "amount")
+    assert made.kind == "identity"
+
+
 def test_the_season_moves_what_is_spread_as_far_as_the_scores() -> None:
     """The mean answer is that of the moved scores, so the season's level is met all the same."""
     folds = unsure([-0.8, -0.8, -0.8], [1.8, 1.8, 1.8], [None, None, -0.8])
-    config = CalibrateConfig()
-    made, table = choose(config, folds, -0.8, in_time=True)
-    assert [(line["kind"], line["chosen"]) for line in table] == [
-        ("expit", False), ("spread", True),
-    ]  # fmt: skip
+    made, _ = choose(CalibrateConfig(), folds, -0.8, in_time=True)
+    assert made.kind == "spread"
     scores, _ = drawn(20_000, 40)
     assert made.apply(scores).mean() == pytest.approx(expit(scores - 0.8).mean(), abs=0.01)
     without = calibrate.with_shift(made, 0.0)
