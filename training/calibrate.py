@@ -31,8 +31,9 @@ FIT: dict[Question, tuple[Kind, ...]] = {
     "amount": ("identity", "factor"),
 }
 """Curves that fit the answers to a kind of question."""
-LEVELLESS: dict[Question, tuple[Kind, ...]] = {"event": ("spread",), "amount": ("identity",)}
-"""Those for answers whose level the season tells: of folds, only how sure scores are is learned."""
+SEASONAL: dict[Question, tuple[Kind, ...]] = {**FIT, "event": ("spread",)}
+"""Those where the season tells the level: of an event only how sure scores are is left to learn, of
+an amount by what factor earlier seasons were missed."""
 PLAIN: tuple[Kind, ...] = ("expit", "identity")
 """Curves that learn nothing."""
 LOSS: dict[Question, str] = {"event": "log_loss", "amount": "total_error"}
@@ -43,7 +44,7 @@ class CalibrateConfig(Strict):
     """Which steps may be chosen; the choice is made on out-of-time folds."""
 
     kinds: tuple[Kind, ...] | None = Field(default=None, min_length=1)
-    """None: all that fit the question; with a season's level, the one that learns none."""
+    """None: all that fit the question; of an event whose season is heeded, the spread alone."""
     season: bool = True
     """Whether the level is that of the same season a year before, wherever a year lies before.
 
@@ -67,7 +68,7 @@ class CalibrateConfig(Strict):
                 f"calibrate.kinds: {odd} do not fit a question of kind {question!r}; "
                 f"known: {list(FIT[question])}"
             )
-        return self.kinds or (LEVELLESS if season else FIT)[question]
+        return self.kinds or (SEASONAL if season else FIT)[question]
 
 
 @dataclass(frozen=True)
@@ -242,10 +243,10 @@ def choose(
     Where folds follow each other in time, each is predicted from those before it, as answers will
     be: a curve that only makes up for the season in which it was learned does not win.
 
-    Candidates are every kind, or, where the season's shift is known of the cutoff to be served, the
-    one that has no level of its own. With the shift only folds that have a year before them can be
-    used (see :func:`levelled`). A curve that has nothing to learn from but what would be judged is
-    none, unless there is no other.
+    Candidates are all with the season's shift where one is known of the cutoff to be served, else
+    none; with it, an event's level is known, and curves that have one of their own are left out.
+    With the shift only folds that have a year before them can be used (see :func:`levelled`). A
+    curve that has nothing to learn from but what would be judged is none, unless there is no other.
 
     The spread has no level that a season could mislead: any fold teaches it. Of those in time it is
     the newest, whose model has learned from nearly as much as the one that will answer: the more a

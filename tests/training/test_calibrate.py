@@ -346,9 +346,15 @@ def test_with_the_season_only_how_sure_scores_are_is_learned(slopes: list[float]
     unknown, table = choose(CalibrateConfig(), folds, None, in_time=True)
     assert len(table) == len(calibrate.FIT["event"])
     assert unknown.kind in ("platt", "beta", "isotonic")
-    amounts = [Fold(np.log(y), y, 0.0) for y in (np.array([1.0, 4.0]), np.array([2.0, 3.0]))]
-    made, _ = choose(CalibrateConfig(), amounts, 0.1, "amount")
-    assert made.kind == "identity"
+
+
+def test_with_the_season_an_amount_may_still_be_missed_by_a_factor() -> None:
+    """Totals that the season foretold too low twice are foretold higher the third time."""
+    y = np.array([1.0, 4.0, 9.0])
+    folds = [Fold(np.log(y) - 0.5, y, 0.3), Fold(np.log(y) - 0.6, y, 0.4)]
+    made, _ = choose(CalibrateConfig(), folds, 0.1, "amount", in_time=True)
+    assert made.kind == "factor"
+    assert made.apply(np.log(y)) == pytest.approx(y * np.exp(0.1 + 0.2))
 
 
 def test_the_season_moves_what_is_spread_as_far_as_the_scores() -> None:
