@@ -25,7 +25,8 @@ from churn_floor import run
 
 from features.settings import Workspace
 from serving.score import CUSTOMERS_A_SHARD
-from training.bundle import load, verifying_key
+from training.bundle import load
+from training.keys import verifying_key
 
 SIZES = (1_000_000, 100_000)
 REASONS = 3

@@ -102,7 +102,8 @@ def floor_rows(sales: pd.DataFrame, cutoff: pd.Timestamp, index: pd.Index) -> di
 def ours(work: Path, days: int) -> pd.DataFrame:
     """The candidate's columns, by the source's customer number."""
     from features.settings import Workspace
-    from training.bundle import load, verifying_key
+    from training.bundle import load
+    from training.keys import verifying_key
 
     learned, links = run(
         work, "clv", WHOLESALE, "data=online_retail_II", f"source={SWITCHES}", BASELINE,

@@ -201,8 +201,8 @@ def of_truth(codes: Floats, stage: Floats) -> Chain:
     np.add.at(start[0], stage[:, 1:][new], 1)
     both = known[:, 1:] & known[:, :-1]
     np.add.at(move, (stage[:, :-1][both], stage[:, 1:][both]), 1)
-    return Chain(*(a / a.sum(axis=1, keepdims=True) for a in (start, move)),
-                 (emit / emit.sum(axis=1, keepdims=True),))  # fmt: skip
+    start, move, emit = (a / a.sum(axis=1, keepdims=True) for a in (start, move, emit))
+    return Chain(start, move, (emit,))
 
 
 def drawn_from(chain: Chain, known: Floats) -> Floats:

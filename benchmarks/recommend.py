@@ -20,6 +20,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -204,7 +205,9 @@ def learned(lines: pd.DataFrame, world: World, *settings: str):
     from training.recommend.learn import blocks_of, chosen, fitted
 
     place = Workspace.locate()
-    plan = load_plan(place, place.configs / "recommend.yaml", ["data=online_retail_II", *settings])
+    plan: Any = load_plan(
+        place, place.configs / "recommend.yaml", ["data=online_retail_II", *settings]
+    )
     first, step = lines["day"].min() + HORIZON, pd.Timedelta(days=plan.config.cutoffs.every_days)
     teaching = [world.cutoff - HORIZON - k * step for k in range(plan.config.cutoffs.count)]
     at = {t: seen(World(lines, t)) for t in reversed(teaching) if t >= first}

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -114,7 +115,7 @@ def main() -> None:
     lines = ten_times() if size == ["10x"] else invented(*(int(word) for word in size))
     items, now = int(lines[1].max()) + 1, int(lines[2].max()) + 1
     place = Workspace.locate()
-    plan = load_plan(place, place.configs / "recommend.yaml")
+    plan: Any = load_plan(place, place.configs / "recommend.yaml")
     with timed("histories"):
         before, today = seen(lines, now - HORIZON, items), seen(lines, now, items)
     print(

@@ -17,6 +17,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from recommend_scale import HORIZON, seen
@@ -57,7 +58,7 @@ def tastes(customers: int) -> None:
         asof = replace(seen(lines, moment, len(products)), attributes=said)
         at[asof.cutoff] = asof
     place = Workspace.locate()
-    plan = load_plan(place, place.configs / "recommend.yaml")
+    plan: Any = load_plan(place, place.configs / "recommend.yaml")
     blocks = blocks_of(plan, at, lambda done, n: None)
     best, _ = chosen(plan, blocks, lambda done, n: None)
     made = fitted(plan, at, blocks, best)

@@ -13,6 +13,7 @@ Needs ``lime`` beside the locked packages (the extra ``second-view``); without i
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,9 @@ from churn_floor import run
 from scipy.stats import spearmanr
 
 from features.settings import Workspace
-from training.bundle import load, verifying_key
+from training.bundle import load
 from training.contract import matrix
+from training.keys import verifying_key
 
 STRONGEST = 5
 DRAWS = 1000
@@ -38,7 +40,7 @@ def main() -> None:
     settings = sys.argv[2:] or ["data=simulated", "search.trials=0"]
     with tempfile.TemporaryDirectory() as work:
         learned, _ = run(Path(work), "churn", *settings)
-        made = load(learned / "bundle", verifying_key(Workspace.locate().keys))
+        made: Any = load(learned / "bundle", verifying_key(Workspace.locate().keys))
         X = matrix(pd.read_parquet(learned / "test_rows.parquet"), made.columns)
     rng = np.random.default_rng(0)
     # LIME draws around a row and takes no missing values: they are put to the column's median.

@@ -167,7 +167,7 @@ def publish(place: Workspace, columns: tuple[FeatureColumn, ...], X: np.ndarray)
     class Random:
         name, time_zone = "random", "UTC"
 
-    publish_profiles(default_url(place), folder, Random(), lambda: moment)  # type: ignore[arg-type]
+    publish_profiles(default_url(place), folder, Random(), lambda: moment)
 
 
 def free_port() -> int:
@@ -233,7 +233,7 @@ def opponent(name: str, command: list[str], port: int, **asked: object) -> Itera
         ready = time.monotonic() - begun
         for one in (process, *psutil.Process(process.pid).children(recursive=True)):
             weighed(one.pid)
-        yield Service(name, port, process.pid, ready, **asked)  # type: ignore[arg-type]
+        yield Service(name, port, process.pid, ready, **asked)
     finally:
         family = psutil.Process(process.pid).children(recursive=True)
         for one in (process, *family):

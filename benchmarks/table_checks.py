@@ -47,10 +47,10 @@ def ours(path: Path) -> str:
     from features.checks import Check, findings
 
     checks = {
-        "known": Check(column="quantity", not_null=True),
-        "range": Check(column="quantity", between=RANGE),
-        "words": Check(column="channel", among=WORDS),
-        "pattern": Check(column="order_id", matches=PATTERN),
+        "known": Check(columns=("quantity",), not_null=True),
+        "range": Check(columns=("quantity",), between=RANGE),
+        "words": Check(columns=("channel",), among=WORDS),
+        "pattern": Check(columns=("order_id",), matches=PATTERN),
         "once": Check(columns=("order_id", "line"), unique=True),
     }
     return "\n".join(map(str, findings(path.stem, checks, path.parent, {}, None)))

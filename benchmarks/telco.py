@@ -110,7 +110,8 @@ def main() -> None:
         os.environ.setdefault("PERENNIAL_KEYS_DIR", f"{scratch}/keys")
         place = Workspace.locate(Path(scratch, "store"), Path(scratch, "registry"))
         plan: Any = load_plan(place, path, changed)
-        splits = division(plan, prepare(place, plan, Progress(plan.config.name, PREPARING)))
+        prepared = prepare(place, plan, Progress(plan.config.name, PREPARING))
+        splits = division(place, plan, prepared)
     config, kind = plan.config, plan.task.kind
     rounds, found, spent = splits.judged, {}, {}
 
