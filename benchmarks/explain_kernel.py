@@ -137,7 +137,7 @@ def measure(booster: xgboost.Booster, X: np.ndarray, trees: Trees) -> None:
         part, turns = X[:rows], []
         begun = time.perf_counter()
         while len(turns) < (15 if rows <= 100 else 3) and time.perf_counter() - begun < 40:
-            # One turn for the slowest: after them the others' tables are out of the caches.
+            # Of few rows the slowest have one turn: the others find their tables gone after it.
             left = [n for n in every if not turns or turns[0][n] < PATIENCE or rows > 100]
             turns.append({n: turn(n, every[n], part, most[n]) for n in left})
         seconds = {name: statistics.median(t[name] for t in turns if name in t) for name in every}
