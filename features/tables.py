@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import ibis
 import ibis.expr.types as ir
 import pyarrow.parquet as pq
 from ibis.backends import BaseBackend
@@ -32,6 +33,8 @@ from features.store import Published, current, publish
 from features.views import View, Window
 
 SAMPLE_STEPS = 1_000_000
+A_TABLE = 1 << 48
+"""More rows than a table has."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,23 @@ class Tables:
                 if name != "merges"
             }
         return View(tables, self.began, tuple(cutoffs), Window(horizon_days, maturity_days))
+
+    def places(self) -> ir.Table:
+        """Where the source first names each customer: an order that knows nothing of the key.
+
+        Returns
+        -------
+        ir.Table
+            ``customer_id`` and ``place``: that of the first row in the first table that has the
+            customer; no two are equal.
+        """
+        found = [
+            table.group_by(c.CUSTOMER).aggregate(place=table[c.ROW].min() + number * A_TABLE)
+            for number, name in enumerate(CANONICAL)
+            if (table := self.tables.get(name)) is not None and c.CUSTOMER in CANONICAL[name]
+        ]
+        every = ibis.union(*found)
+        return every.group_by(c.CUSTOMER).aggregate(place=every.place.min())
 
     @staticmethod
     def _only(cutoffs: Sequence[datetime]) -> datetime:

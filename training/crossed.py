@@ -90,25 +90,17 @@ def parts(rows: Rows, count: int, seed: int) -> NDArray[np.int64]:
     """The part in ``[0, count)`` of each row; all rows of a customer are in one.
 
     Stratified: customers who ever have a label above 0, and the others, are dealt out one by one,
-    each in an order that depends on the customer and ``seed`` alone. So the sizes of parts differ
-    by two customers at most, and the order of rows does not matter.
+    each in an order drawn by ``seed``. So the sizes of parts differ by two customers at most. Who
+    is drawn is decided by the order of rows; the customers' numbers do not matter.
     """
-    positive = pd.Series(rows.y > 0).groupby(rows.customers).any()
-    customers = positive.index.to_numpy(np.int64)
-    order = np.lexsort((_shuffled(customers, seed), ~positive.to_numpy()))
-    dealt = np.empty(len(customers), np.int64)
-    dealt[order] = np.arange(len(customers)) % count
-    found: NDArray[np.int64] = dealt[np.searchsorted(customers, rows.customers)]
+    owner, people = pd.factorize(rows.customers)
+    positive = np.bincount(owner, rows.y > 0) > 0
+    order = np.random.default_rng(seed).permutation(len(people))
+    order = order[np.argsort(~positive[order], kind="stable")]
+    dealt = np.empty(len(people), np.int64)
+    dealt[order] = np.arange(len(people)) % count
+    found: NDArray[np.int64] = dealt[owner]
     return found
-
-
-def _shuffled(customers: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """A number per customer, random in ``seed``: SplitMix64 (Steele, Lea and Flood 2014)."""
-    z = customers.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
-    return mixed
 
 
 def cross(

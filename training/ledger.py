@@ -28,7 +28,7 @@ from training.gates import CANDIDATE
 from training.metrics import LOWER_IS_BETTER, customer_weights, interval
 from training.pipeline import load_plan
 from training.record import MATURED, Entry, Record
-from training.rows import KEYS, Rows, labels_of
+from training.rows import KEYS, PLACE, Rows, labels_of
 from training.supervised.bundle import Bundle
 from training.supervised.config import SupervisedPlan
 from training.versions import bundle_of
@@ -188,7 +188,7 @@ class _Version:
         task, config = self.plan.task, self.plan.config
         with self.stored.open(config.sample) as tables:
             labels, unknown = labels_of(tables, task, [cutoff])
-        both = answered.merge(labels, on=KEYS, validate="one_to_one")
+        both = answered.merge(labels, on=KEYS, validate="one_to_one").sort_values(PLACE)
         y, p = (both[name].to_numpy(np.float64) for name in (LABEL, "answer"))
         rows = Rows(both[[]], y, both[c.CUSTOMER].to_numpy(), both[c.CUTOFF].to_numpy())
         threshold = self._threshold()

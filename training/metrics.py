@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from training.contract import Floats, Kind
@@ -200,9 +201,12 @@ UNDIRECTED = frozenset({"mean_probability", "mean_value", "total_ratio"})
 
 
 def customer_weights(customers: NDArray[np.int64], repeats: int, seed: int) -> NDArray[np.float64]:
-    """Bootstrap weights of shape (repeats, n_rows): customers are drawn with all their rows."""
-    _, index = np.unique(customers, return_inverse=True)
-    n = int(index.max()) + 1
+    """Bootstrap weights of shape (repeats, n_rows): customers are drawn with all their rows.
+
+    The order of the rows decides who is drawn; the customers' numbers do not.
+    """
+    index, people = pd.factorize(customers)
+    n = len(people)
     rng = np.random.default_rng(seed)
     counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(repeats)])
     return counts[:, index].astype(np.float64)

@@ -16,11 +16,17 @@ from features.tables import Tables
 from training.contract import DAY, LABEL, AnyTask, Floats, Task
 
 KEYS = [c.CUSTOMER, c.CUTOFF]
+PLACE = "place"
+"""Of a label: what rows of one cutoff are in order of, random and without the customer key."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Feature rows with labels; row i is one customer at one cutoff."""
+    """Feature rows with labels; row i is one customer at one cutoff.
+
+    Those of a cutoff lie in an order that the source decides and the customer key does not, so
+    that models and intervals are the same wherever the same files are read.
+    """
 
     X: pd.DataFrame
     """Feature columns, shape (n_rows, n_features); words are pandas categories."""
@@ -63,7 +69,7 @@ class Rows:
 
 
 def joined(labels: pd.DataFrame, features: pd.DataFrame, columns: Sequence[FeatureColumn]) -> Rows:
-    """Labels with the features of their customers, by cutoff and customer.
+    """Labels with the features of their customers, by cutoff and place.
 
     Raises
     ------
@@ -76,7 +82,7 @@ def joined(labels: pd.DataFrame, features: pd.DataFrame, columns: Sequence[Featu
         raise DataError(
             f"{strangers} asked customers have no feature row; build the features again"
         )
-    both = both.sort_values([c.CUTOFF, c.CUSTOMER], ignore_index=True)
+    both = both.sort_values([c.CUTOFF, PLACE], ignore_index=True)
     aside = [k.name for k in columns if k.sensitivity == "audit" and k.name in both]
     return Rows(
         both[[n for n in features.columns if n not in (*KEYS, *aside)]],
@@ -89,7 +95,7 @@ def joined(labels: pd.DataFrame, features: pd.DataFrame, columns: Sequence[Featu
 def labels_of(
     tables: Tables, task: Task, cutoffs: Sequence[datetime]
 ) -> tuple[pd.DataFrame, dict[datetime, int]]:
-    """Labels of everyone asked, and how many at each of ``cutoffs`` have none.
+    """Labels of everyone asked with their places, and how many at each of ``cutoffs`` have none.
 
     Raises
     ------
@@ -107,6 +113,9 @@ def labels_of(
         counts = spine.group_by(c.CUTOFF).aggregate(n=spine.count()).to_pyarrow().to_pylist()
         asked |= {line[c.CUTOFF]: line["n"] for line in counts}
     labels = pa.concat_tables(found).to_pandas()
+    places = tables.backend.to_pyarrow(tables.places()).to_pandas()
+    places[PLACE] = shuffled(places[PLACE].to_numpy(np.int64))
+    labels = labels.merge(places, on=c.CUSTOMER, validate="many_to_one")
     doubled = int(labels.duplicated(KEYS).sum())
     if doubled:
         raise DataError(
@@ -116,6 +125,19 @@ def labels_of(
     known = labels[c.CUTOFF].value_counts()
     missing = {t: n - int(known.get(t, 0)) for t, n in asked.items()}
     return labels, {t: n for t, n in missing.items() if n}
+
+
+def shuffled(places: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A number for each place, as if drawn, no two alike: SplitMix64 (Steele, Lea and Flood 2014).
+
+    Files are sorted by time or by name, and what learns from a part of the rows, or in their order,
+    must not meet that order.
+    """
+    z = places.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed
 
 
 def asked_at(tables: Tables, task: AnyTask, cutoffs: Sequence[datetime]) -> dict[datetime, int]:
