@@ -21,9 +21,9 @@ from tests.worlds import BEGAN, DAY, line, tables, world
 from training import bundle as bundles
 from training.calibrate import Calibrator
 from training.contract import Floats, matrix
-from training.details import Unseen, column_sentences, factor_sentence
+from training.details import Season, Unseen, column_sentences, factor_sentence
 from training.details.spread import LIKELY, Spread, recentred
-from training.details.value import CustomerValue, ValueConfig, logarithmic_mean
+from training.details.value import CustomerValue, ValueConfig, _answered, logarithmic_mean
 from training.model_part import ModelPart
 from training.models import purchases
 from training.models.hybrid import Hybrid, HybridConfig
@@ -332,6 +332,28 @@ def test_value_is_held_against_churn() -> None:
     turned = beside_churn(Churn(3, 1.0 - asked, 0.6), frame, valued())
     assert turned.checks.popitem()[1][0] > 0.0
     assert "Missing: nobody approved" in section("nobody approved", 365, "EUR").text[0]
+
+
+def test_intervals_make_up_for_what_the_season_foretold_amiss() -> None:
+    """Where every other buyer of now bought a year ago, answers to come are held as often as asked.
+
+    Intervals of a block at its own level would not be: they never saw how far a season is off.
+    """
+    made, X, y = taught()
+    buys = np.cumsum(y > 0) % 2 == 0  # every other buyer
+    before = Unseen(made, X, y * buys)
+    block = Unseen(made, X, y, season=Season(before, X, made, X))
+    season = Season(Unseen(made, X, y), X, made, X)
+    mean, chance = _answered(block, in_season=True)
+    assert mean.sum() == pytest.approx((y * buys).sum())
+    assert chance.sum() == pytest.approx((y * buys > 0).sum())
+    held = {}
+    for heeded in (None, season):
+        found = CustomerValue(ValueConfig(horizon_days=90, spent=SPENT))
+        found.fit([block], heeded)
+        held[heeded is not None] = found._spread.covers(y, mean, chance)[chance >= LIKELY].mean()
+    assert held[False] < 0.76
+    assert 0.8 <= held[True] < 0.83
 
 
 def test_the_season_stays_within_the_horizon() -> None:

@@ -41,6 +41,8 @@ class Unseen:
     y: Floats
     days: Floats | None = None
     """Of a question of when: the day on which the event came, 0 = not within the horizon."""
+    season: "Season | None" = None
+    """What the same season a year before told of them; None where no year lies before them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ class Season:
         foretold = uncalibrated(read(then.model, self.now) + departs, question)
         scores = read(self.model, self.X)
         return season_shift(spread(scores) if spread else scores, foretold, question)
+
+    def shift_of_scores(self, question: Kind) -> float:
+        """How far the scores that make the answers move."""
+        return self.shift(lambda model, X: model.score(X), lambda rows: rows.y, question)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Spread:
         Parameters
         ----------
         y, mean, chance
-            Amounts, and their means and chances at the blocks' own level (:func:`recentred`).
+            Amounts, and their means and chances as answers have them.
         """
         chance, some = _inside(chance), y > 0
         sigma = float(np.std(np.log(y[some] * chance[some] / mean[some]))) if some.any() else 1.0
@@ -80,7 +80,7 @@ class Spread:
 def recentred(y: Floats, scores: Floats, odds: Floats) -> tuple[Floats, Floats]:
     """Means and chances of a block, moved to its own total and rate.
 
-    A block's level is the season's, and the calibrator answers for that; the shape is learned here.
+    A block's level is the season's; where nothing foretold it, the shape alone can be learned.
     """
     mean = np.exp(scores + season_shift(scores, y, "amount"))
     return mean, expit(odds + season_shift(odds, (y > 0).astype(np.float64)))

@@ -142,17 +142,19 @@ class CustomerValue:
         return []
 
     def fit(self, blocks: Sequence[Unseen], season: Season | None) -> None:
-        """The spread from all blocks, each at its own level; tiers and the usual from the last."""
-        parts: list[tuple[Floats, Floats, Floats]] = []
-        for block in blocks:
-            given: Any = block.model
-            mean, chance = recentred(block.y, given.score(block.X), given.odds(block.X))
-            parts.append((block.y, mean, chance))
-        y, mean, chance = (np.concatenate(part) for part in zip(*parts, strict=True))
+        """The spread from all blocks as they are answered; tiers and the usual from the last.
+
+        Where answers heed a season, so do those to a block that has a year before it: intervals
+        make up for what a season foretells amiss. Any other block is taken at its own level.
+        """
+        y = np.concatenate([block.y for block in blocks])
+        answers = [_answered(block, season is not None) for block in blocks]
+        mean, chance = (np.concatenate(part) for part in zip(*answers, strict=True))
         self._spread = Spread.fit(y, mean, chance, self.config.coverage)
         if season is not None:
-            self._shift = season.shift(_odds, lambda rows: (rows.y > 0).astype(np.float64))
-        last, (_, level, _) = blocks[-1], parts[-1]
+            self._shift = season.shift(_odds, _any)
+        last = blocks[-1]
+        level, _ = _answered(last, in_season=False)
         values = self._lifetime(last.model, last.X, level, level)[self.config.tier_days]
         high, medium = self.config.tier_shares
         self._tiers = np.quantile(values, [1 - high, 1 - high - medium]).tolist()
@@ -282,6 +284,20 @@ class CustomerValue:
         self._spread = Spread(record["sigma"], record["level"])
         self._shift, self._tiers = record["shift"], record["tiers"]
         self._usual, self._centres = record["usual"], record["centres"]
+
+
+def _answered(block: Unseen, in_season: bool) -> tuple[Floats, Floats]:
+    """Means and chances of a block: as the season foretold them, or at its own level."""
+    scores, odds = block.model.score(block.X), _odds(block.model, block.X)
+    if not in_season or block.season is None:
+        return recentred(block.y, scores, odds)
+    mean = np.exp(scores + block.season.shift_of_scores("amount"))
+    return mean, expit(odds + block.season.shift(_odds, _any))
+
+
+def _any(rows: Unseen) -> Floats:
+    """1 where there was any amount, else 0."""
+    return (rows.y > 0).astype(np.float64)
 
 
 def _odds(model: Model, X: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,9 @@ def learn(
     """
     folds, unseen, blocks = [], [], within.folds
     for block in blocks:
-        unseen.append(rows := _unseen(part, block, seed))
+        rows = _unseen(part, block, seed)
         season = _season(block, rows.model, part, config, seed)
+        unseen.append(replace(rows, season=season))
         folds.append(Fold(rows.model.score(rows.X), rows.y, _shift(season, kind)))
         report()
     model = fitted(part, within.last, seed)
@@ -160,15 +161,7 @@ def _season(
 
 
 def _shift(season: Season | None, kind: Kind) -> float | None:
-    return None if season is None else season.shift(_scored, _label, kind)
-
-
-def _label(rows: Unseen) -> Floats:
-    return rows.y
-
-
-def _scored(model: Model, X: Floats) -> Floats:
-    return model.score(X)
+    return None if season is None else season.shift_of_scores(kind)
 
 
 def _scores(model: Model, X: pd.DataFrame) -> Floats:
