@@ -113,9 +113,7 @@ def labels_of(
         counts = spine.group_by(c.CUTOFF).aggregate(n=spine.count()).to_pyarrow().to_pylist()
         asked |= {line[c.CUTOFF]: line["n"] for line in counts}
     labels = pa.concat_tables(found).to_pandas()
-    places = tables.backend.to_pyarrow(tables.places()).to_pandas()
-    places[PLACE] = shuffled(places[PLACE].to_numpy(np.int64))
-    labels = labels.merge(places, on=c.CUSTOMER, validate="many_to_one")
+    labels[PLACE] = labels[c.CUSTOMER].map(places_of(tables))
     doubled = int(labels.duplicated(KEYS).sum())
     if doubled:
         raise DataError(
@@ -125,6 +123,12 @@ def labels_of(
     known = labels[c.CUTOFF].value_counts()
     missing = {t: n - int(known.get(t, 0)) for t, n in asked.items()}
     return labels, {t: n for t, n in missing.items() if n}
+
+
+def places_of(tables: Tables) -> pd.Series:
+    """Each customer's place, by customer."""
+    found = tables.backend.to_pyarrow(tables.places()).to_pandas()
+    return pd.Series(shuffled(found["place"].to_numpy()), found[c.CUSTOMER], name=PLACE)
 
 
 def shuffled(places: NDArray[np.int64]) -> NDArray[np.uint64]:

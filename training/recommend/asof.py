@@ -17,6 +17,7 @@ from features.views import View
 from training.questions import ORDERS
 from training.recommend.catalogue import Attributes
 from training.recommend.histories import Histories, Ints
+from training.rows import places_of
 from training.tasks.recommend import PURCHASES, Interactions, Segment
 
 MINOR = 100.0
@@ -29,7 +30,7 @@ class AsOf:
 
     cutoff: datetime
     customers: Ints
-    """Internal ids, ascending: whoever bought anything before."""
+    """Internal ids in order of place: whoever bought anything before."""
     past: Histories
     attributes: Attributes
     truth: sp.csr_matrix
@@ -68,27 +69,27 @@ def read_asof(
     listed = _listed(view)
     products = pa.array(sorted({*lines[c.PRODUCT].unique().to_pylist(), *listed}), pa.string())
     ids = lines[c.CUSTOMER].to_numpy()
-    customers = np.unique(ids)
+    known = pd.Index(places_of(tables).reindex(np.unique(ids)).sort_values().index)
     days = lines["day"].to_numpy()
     columns = {
-        "customer": np.searchsorted(customers, ids),
+        "customer": known.get_indexer(ids),
         "item": _places(lines[c.PRODUCT], products),
         "age": _day(cutoff) - days,
         "quantity": lines[c.QUANTITY].to_numpy(),
         "amount": lines[c.AMOUNT].to_numpy() / MINOR,
     }
-    past = Histories.of(columns, len(customers), len(products))
+    past = Histories.of(columns, len(known), len(products))
     after = _lines(tables.following([cutoff], horizon_days, maturity_days), interactions)
     if next_basket:
         first = after.day.min().over(ibis.window(group_by=c.CUSTOMER))
         after = after.filter(after.day == first)
     following = after.to_pyarrow()
-    truth, beyond = _truth(following, customers, products)
+    truth, beyond = _truth(following, known, products)
     came = np.unique(following[c.CUSTOMER].to_numpy())
     return AsOf(
-        cutoff, customers, past, _attributes(products.to_pylist(), listed), truth, beyond,
-        _segments(view, segment, customers),
-        float((~np.isin(came, customers)).sum() / max(len(came), 1)),
+        cutoff, known.to_numpy(), past, _attributes(products.to_pylist(), listed), truth, beyond,
+        _segments(view, segment, known),
+        float((~np.isin(came, known)).sum() / max(len(came), 1)),
     )  # fmt: skip
 
 
@@ -160,7 +161,7 @@ def _attributes(products: list[str], listed: dict[str, dict[str, object]]) -> At
     return Attributes(codes, names, categories, brands, prices)
 
 
-def _segments(view: View, said: Segment | None, customers: Ints) -> tuple[str, ...]:
+def _segments(view: View, said: Segment | None, customers: pd.Index) -> tuple[str, ...]:
     """Each customer's segment as the source said it last; empty where it says none."""
     if said is None or not view.has(said.table):
         return ()
@@ -178,10 +179,12 @@ def _places(codes: pa.ChunkedArray, products: pa.Array) -> Ints:
     return np.asarray(found.fill_null(-1).to_numpy(), np.int64)
 
 
-def _truth(following: pa.Table, customers: Ints, products: pa.Array) -> tuple[sp.csr_matrix, Ints]:
-    codes, ids = following[c.PRODUCT], following[c.CUSTOMER].to_numpy()
-    known = np.isin(ids, customers)
-    owner = np.searchsorted(customers, ids[known])
+def _truth(
+    following: pa.Table, customers: pd.Index, products: pa.Array
+) -> tuple[sp.csr_matrix, Ints]:
+    codes, owner = following[c.PRODUCT], customers.get_indexer(following[c.CUSTOMER].to_numpy())
+    known = owner >= 0
+    owner = owner[known]
     item = _places(codes, products)[known]
     shape = (len(customers), len(products))
     there = item >= 0

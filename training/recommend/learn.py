@@ -100,7 +100,7 @@ def shelf_at(plan: ListsPlan, seen: AsOf) -> Shelf:
 
 
 def some_asked(seen: AsOf, most: int, seed: int) -> AsOf:
-    """At most so many of those who bought, drawn by seed from their keyed ids."""
+    """At most so many of those who bought, drawn by seed."""
     asked = seen.asked
     if len(asked) > most:
         rng = np.random.default_rng([seed, seen.cutoff.toordinal()])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.channel_worlds import filled, row
-from tests.worlds import line, tables, world
+from tests.worlds import line, random_world, tables, world
 from training.recommend.asof import read_asof
 from training.tasks.recommend import (
     PURCHASES,
@@ -154,3 +154,20 @@ def test_conditions_on_orders_are_refused():
     """Bought and kept is all that orders say; anything else is rows of a table."""
     with pytest.raises(ValueError, match="name a table"):
         Interactions(where=[{"column": "quantity", "at_least": 2}])
+
+
+def test_histories_lie_in_the_order_of_the_source_whatever_customers_are_numbered():
+    """Another customer key gives other numbers, and the same histories in the same order."""
+    plain = random_world(seed=4).to_pylist()
+    renamed = {number: 10_007 - 31 * number for number in {x["customer_id"] for x in plain}}
+    one, two = (
+        _seen([{**x, "customer_id": name(x["customer_id"])} for x in plain])
+        for name in (int, renamed.__getitem__)
+    )
+    assert [renamed[number] for number in one.customers.tolist()] == two.customers.tolist()
+    assert sorted(two.customers.tolist()) != two.customers.tolist()
+    for field in ("start", "item", "age", "quantity", "amount"):
+        assert np.array_equal(getattr(one.past, field), getattr(two.past, field)), field
+    assert one.truth.nnz
+    assert (one.truth != two.truth).nnz == 0
+    assert one.beyond.tolist() == two.beyond.tolist()
