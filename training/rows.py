@@ -131,6 +131,12 @@ def places_of(tables: Tables) -> pd.Series:
     return pd.Series(shuffled(found["place"].to_numpy()), found[c.CUSTOMER], name=PLACE)
 
 
+def in_order(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows by place of their customer; those of one customer stay as they lie."""
+    place = rows[c.CUSTOMER].map(places_of(tables)).to_numpy()
+    return rows.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)
+
+
 def shuffled(places: NDArray[np.int64]) -> NDArray[np.uint64]:
     """A number for each place, as if drawn, no two alike: SplitMix64 (Steele, Lea and Flood 2014).
 

@@ -20,6 +20,7 @@ from training.lifecycle.config import ActionsConfig, LifecyclePlan
 from training.lifecycle.sequences import Ints
 from training.metrics import LEAST, customer_weights, interval
 from training.pipeline import Prepared
+from training.rows import in_order
 from training.segments.profile import LEAST_SHOWN
 
 WEIGHT = 5.0
@@ -72,9 +73,8 @@ def read_actions(tables: Tables, prepared: Prepared, window_days: int) -> Action
     chosen = rows.select(c.CUSTOMER, c.KIND, "age_days", c.ROW).order_by(
         [c.CUSTOMER, rows.age_days.desc(), c.ROW]
     )
-    table = chosen.to_pyarrow()
-    names, action = np.unique(table[c.KIND].to_numpy(zero_copy_only=False).astype(str),
-                              return_inverse=True)  # fmt: skip
+    table = in_order(tables, chosen.to_pyarrow().to_pandas())
+    names, action = np.unique(table[c.KIND].to_numpy().astype(str), return_inverse=True)
     return Actions(
         tuple(map(str, names)), table[c.CUSTOMER].to_numpy(), action.astype(np.int64) + 1,
         table["age_days"].to_numpy(),
@@ -199,7 +199,7 @@ def _judged(
     actions: Actions, late: np.ndarray, said: Mapping[str, Floats], repeats: int, seed: int
 ) -> pd.DataFrame:
     """Log-likelihood and share of actions that were the likeliest; intervals over customers."""
-    customers, place = np.unique(actions.customer[late], return_inverse=True)
+    place, customers = pd.factorize(actions.customer[late])
     weights = np.vstack([np.ones(len(customers)), customer_weights(customers, repeats, seed)])
     total = weights @ np.bincount(place)
     lines = []

@@ -24,6 +24,7 @@ from training.lifecycle.config import ActionsConfig, LifecyclePlan
 from training.lifecycle.figures import STEPS
 from training.metrics import LEAST, Ranked, customer_weights, evaluate, interval
 from training.pipeline import Prepared
+from training.rows import in_order
 from training.segments.profile import LEAST_SHOWN
 
 TREES: dict[str, Any] = {
@@ -58,8 +59,7 @@ def read_events(tables: Tables, prepared: Prepared, window_days: int) -> pd.Data
         c.CUSTOMER, c.KIND, "session_id", *WORDS, AGE, c.ROW,
         **{HOUR: at.hour().cast("float64"), DAY: at.day_of_week.index() + 1.0},
     ).order_by([c.CUSTOMER, ibis.desc(AGE), c.ROW])  # fmt: skip
-    found: pd.DataFrame = chosen.to_pyarrow().to_pandas()
-    return found
+    return in_order(tables, chosen.to_pyarrow().to_pandas())
 
 
 def described(events: pd.DataFrame) -> pd.DataFrame:
