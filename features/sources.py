@@ -106,10 +106,17 @@ def load_source(place: Workspace, name: str, overrides: Mapping[str, object]) ->
     Raises
     ------
     ConfigError
-        If the file is missing, has unknown keys or contradicts itself or the canonical tables.
+        If the file is missing, has unknown keys or contradicts itself or the canonical tables, or
+        ``overrides`` would put simulated data in the place of files.
     """
     path = place.source_yaml(name)
-    values = overlaid(load_yaml(path), overrides, f"source, over {path}")
+    written = load_yaml(path)
+    if "simulate" not in written and any(k.partition(".")[0] == "simulate" for k in overrides):
+        raise ConfigError(
+            f"source.simulate: {name!r} is read from files, by {path}, and nothing of it is "
+            "simulated; leave source.simulate out (`--set source={}` empties what a YAML sets)"
+        )
+    values = overlaid(written, overrides, f"source, over {path}")
     return source_of(values, name, str(path))
 
 

@@ -326,6 +326,14 @@ def test_source_writes_its_own_export(place):
     assert stored.facts["account"] == _account(_facts(folder))
 
 
+@pytest.mark.parametrize("name", ["simulate", "simulate.customers"])
+def test_files_are_not_replaced_by_a_simulation(name):
+    """A setting meant for the simulated retailer never stands in for somebody's own data."""
+    asked = {"customers": 50} if name == "simulate" else 50
+    with pytest.raises(ConfigError, match="'online_retail_II' is read from files.*source={}"):
+        load_source(Workspace.locate(configs=CONFIGS), "online_retail_II", {name: asked})
+
+
 def test_truth_is_no_raw_file(raw, stored):
     """The truth beside the export is not read as data."""
     assert find_files(stored.source, raw) == {"order_lines": [raw / "order_lines.csv.gz"]}
